@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* holes.c -- asks the backing file of a block where it has data, by lseek. */
+#include "hooks/holes.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "common/overflow.h"
+#include "hooks/zero.h"
+
+/* Offset in the block of the next data or hole at or after offset, clipped to the block. */
+static uint64_t seek_next(const struct rmig_block *b, uint64_t offset_bytes, int whence,
+                          uint64_t if_none)
+{
+    off_t at = lseek(b->fd, (off_t)(b->fd_offset_bytes + offset_bytes), whence);
+    uint64_t pos;
+
+    if (at < 0)
+        return errno == ENXIO ? if_none : offset_bytes;
+    pos = (uint64_t)at - b->fd_offset_bytes;
+    return rmig_min_u64(pos, b->len_bytes);
+}
+
+/* Devices whose memory can be mapped, DAX say, take a seek for holes and answer with any position. */
+static bool knows_holes(int fd)
+{
+    struct stat st;
+
+    return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+struct rmig_extent rmig_extent_at(const struct rmig_block *block, uint64_t offset_bytes)
+{
+    struct rmig_extent e = {offset_bytes, block->len_bytes, false};
+    uint64_t next;
+
+    if (!knows_holes(block->fd))
+        return e;
+    /* ENXIO is "no data from here on": a hole to the end; any other failure is "cannot tell". */
+    next = seek_next(block, offset_bytes, SEEK_DATA, block->len_bytes);
+    next -= next % RMIG_PAGE_BYTES;
+    if (next > offset_bytes) {
+        e.end_bytes = next;
+        e.hole = true;
+        return e;
+    }
+    next = seek_next(block, offset_bytes, SEEK_HOLE, block->len_bytes);
+    next = rmig_div_round_up_u64(next, RMIG_PAGE_BYTES) * RMIG_PAGE_BYTES;
+    if (next > offset_bytes)
+        e.end_bytes = rmig_min_u64(next, block->len_bytes);
+    return e;
+}
+
+int rmig_zero_range(const struct rmig_block *block, uint64_t offset_bytes, uint64_t len_bytes)
+{
+    uint64_t end_bytes = offset_bytes + len_bytes;
+
+    while (offset_bytes < end_bytes) {
+        struct rmig_extent extent = rmig_extent_at(block, offset_bytes);
+        uint64_t stop_bytes = rmig_min_u64(extent.end_bytes, end_bytes);
+
+        for (; !extent.hole && offset_bytes < stop_bytes; offset_bytes += RMIG_PAGE_BYTES) {
+            uint8_t *page = (uint8_t *)block->host + offset_bytes;
+
+            if (!rmig_is_zero(page, RMIG_PAGE_BYTES))
+                memset(page, 0, RMIG_PAGE_BYTES);
+        }
+        offset_bytes = stop_bytes;
+    }
+    return 0;
+}

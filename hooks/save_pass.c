@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* save_pass.c -- one walk over the dirty pages: sections, windows, the rate limit. */
+#include "hooks/save.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/overflow.h"
+#include "hooks/guard.h"
+#include "stream/format.h"
+
+/* Longest run of data: what the hook gets at once, and how often the clock is looked at. */
+#define RUN_PAGES (1u << 20 >> RMIG_PAGE_SHIFT)
+/* Without hooks each page of a hole is a record, so holes are taken in steps too. */
+#define HOLE_STEP_PAGES 4096u
+/* A rate window may be overrun by one part of so many. */
+#define RATE_PARTS 4u
+
+/* A walk, and the window of it that is open. */
+struct pass {
+    struct rmig_save *save;
+    enum rmig_hook_flag flag;
+    bool hooked;
+    bool done; /* the walk has reached its end */
+    struct rmig_scan scan;
+    struct rmig_scan_limits limits;
+    uint64_t window_end_ns;
+};
+
+/* --- rate limit ------------------------------------------------------------------------------ */
+
+static void begin_rate_window(struct rmig_save *save, uint64_t now_ns)
+{
+    rmig_out_reset_rate_window(save->out);
+    save->rate_window_ns = now_ns;
+}
+
+/* Is this rate window used up? One that is over is replaced first. */
+static bool rate_reached(struct rmig_save *save, uint64_t now_ns)
+{
+    if (rmig_out_rate_limit(save->out) == 0)
+        return false;
+    if (now_ns - save->rate_window_ns >= RMIG_RATE_WINDOW_MS * RMIG_NS_PER_MS)
+        begin_rate_window(save, now_ns);
+    return rmig_out_rate_reached(save->out);
+}
+
+/* Sleep until the rate window that is used up is over; a cancel ends it. */
+static int wait_rate_window(struct rmig_save *save, struct rmig_err *err)
+{
+    uint64_t end_ns = save->rate_window_ns + RMIG_RATE_WINDOW_MS * RMIG_NS_PER_MS;
+    struct pollfd pfd = {rmig_cancel_fd(save->opts.cancel), POLLIN, 0};
+    int rc = rmig_save_check_cancel(save, err);
+
+    while (rc == 0 && rmig_now_ns() < end_ns) {
+        if (poll(&pfd, 1, rmig_poll_ms(end_ns)) < 0 && errno != EINTR)
+            return rmig_err_set(err, -errno, "rate limit: poll: %s", strerror(errno));
+        rc = rmig_save_check_cancel(save, err);
+    }
+    begin_rate_window(save, rmig_now_ns());
+    return rc;
+}
+
+/* --- runs ------------------------------------------------------------------------------------ */
+
+static void count_zero(struct rmig_save *save, const struct rmig_run *run, bool hole)
+{
+    uint64_t pages = run->len_bytes >> RMIG_PAGE_SHIFT;
+
+    if (!(run->flags & RMIG_RUN_ZERO))
+        return;
+    save->stats.zero_pages += pages;
+    if (hole)
+        save->stats.hole_pages += pages;
+}
+
+static bool deferred_full(const struct rmig_save *save)
+{
+    return save->ndeferred == RMIG_DEFERRED_RUNS || save->deferred_bytes >= RMIG_DEFERRED_BYTES;
+}
+
+/* Keep a declined run for later. What is more than the list may hold goes back to the walk. */
+static void defer(struct pass *pass, struct rmig_run *run)
+{
+    struct rmig_save *save = pass->save;
+    uint64_t page_bytes = rmig_save_record_bytes(
+        &(struct rmig_run){run->block_index, run->flags, 0, RMIG_PAGE_BYTES});
+    uint64_t fit = (RMIG_DEFERRED_BYTES - save->deferred_bytes + page_bytes - 1) / page_bytes;
+
+    if (run->len_bytes >> RMIG_PAGE_SHIFT > fit)
+        rmig_scan_give_back(&pass->scan, run, fit << RMIG_PAGE_SHIFT);
+    save->deferred_bytes += rmig_save_record_bytes(run);
+    save->deferred[save->ndeferred++] = *run;
+}
+
+static void put_deferred(struct rmig_save *save)
+{
+    for (uint32_t i = 0; i < save->ndeferred; i++)
+        rmig_save_put_run(save, &save->deferred[i]);
+    save->ndeferred = 0;
+    save->deferred_bytes = 0;
+}
+
+/* One run: to the hook, else to the stream, which has to wait until the hook's pass is over. */
+static int dispose(struct pass *pass, struct rmig_found *found, struct rmig_err *err)
+{
+    struct rmig_save *save = pass->save;
+    int rc =
+        pass->hooked ? rmig_hook_save_page(save->out, &found->run, err) : RMIG_PUT_NOT_SUPPORTED;
+
+    if (rc < 0)
+        return rc;
+    if (rc != RMIG_PUT_NOT_SUPPORTED) {
+        if (!(found->run.flags & RMIG_RUN_ZERO))
+            save->stats.hook_pages += found->run.len_bytes >> RMIG_PAGE_SHIFT;
+    } else if (pass->hooked) {
+        defer(pass, &found->run);
+    } else {
+        rmig_save_put_run(save, &found->run);
+    }
+    count_zero(save, &found->run, found->hole);
+    return rmig_out_error(save->out, err);
+}
+
+/* --- windows and sections -------------------------------------------------------------------- */
+
+/*
+ * Must the window end before the walk does? In the last pass only with hooks: their peer hears
+ * nothing of what they move until a window ends, and must not take that for a dead source.
+ */
+static bool window_over(struct pass *pass)
+{
+    bool finish = pass->flag == RMIG_HOOK_FINISH;
+    uint64_t now_ns;
+
+    if (pass->hooked && deferred_full(pass->save))
+        return true;
+    if (finish && !pass->hooked)
+        return false;
+    now_ns = rmig_now_ns();
+    return now_ns >= pass->window_end_ns || (!finish && rate_reached(pass->save, now_ns));
+}
+
+/* From the hook mark to the records of what the hook declined. */
+static int window(struct pass *pass, struct rmig_err *err)
+{
+    struct rmig_save *save = pass->save;
+    int rc = rmig_hook_before_iterate(save->out, pass->flag, err);
+
+    pass->window_end_ns = rmig_deadline_ns(save->opts.window_ms ? save->opts.window_ms : 1000);
+    while (rc == 0) {
+        struct rmig_found found;
+
+        rc = rmig_save_check_cancel(save, err);
+        if (rc < 0)
+            break;
+        pass->done = !rmig_scan_next(&pass->scan, &pass->limits, &found);
+        if (pass->done)
+            break;
+        rc = dispose(pass, &found, err);
+        if (rc == 0 && window_over(pass))
+            break;
+    }
+    if (rc == 0)
+        rc = rmig_hook_after_iterate(save->out, pass->flag, err);
+    if (rc < 0)
+        return rc;
+    put_deferred(save);
+    return rmig_out_error(save->out, err);
+}
+
+static void report(struct rmig_save *save)
+{
+    save->stats.remaining_pages = rmig_pages_count(&save->pages);
+    if (save->opts.progress)
+        save->opts.progress(save->opts.progress_opaque, &save->stats);
+}
+
+/* One PART; or the END, which has as many windows as it takes. */
+static int section(struct pass *pass, struct rmig_err *err)
+{
+    struct rmig_save *save = pass->save;
+    bool finish = pass->flag == RMIG_HOOK_FINISH;
+    int rc;
+
+    rmig_save_put_section_id(save, finish ? RMIG_SECTION_END : RMIG_SECTION_PART,
+                             RMIG_RAM_SECTION_ID);
+    do
+        rc = window(pass, err);
+    while (rc == 0 && finish && !pass->done);
+    if (rc < 0)
+        return rc;
+    rmig_out_put_be64(save->out, RMIG_RAM_EOS);
+    rmig_save_put_section_id(save, RMIG_SECTION_FOOTER, RMIG_RAM_SECTION_ID);
+    save->stats.windows++;
+    report(save);
+    return rmig_out_error(save->out, err);
+}
+
+/* Runs are cut so that one of them cannot use up several windows of a low rate limit. */
+static struct rmig_scan_limits scan_limits(const struct rmig_save *save, bool hooked)
+{
+    struct rmig_scan_limits limits = {RUN_PAGES, hooked ? UINT64_MAX : HOLE_STEP_PAGES};
+    uint64_t rate_bytes = rmig_out_rate_limit(save->out);
+
+    if (rate_bytes)
+        limits.data_pages =
+            rmig_min_u64(RUN_PAGES, rmig_max_u64(1, (rate_bytes / RATE_PARTS) >> RMIG_PAGE_SHIFT));
+    return limits;
+}
+
+int rmig_save_pass(struct rmig_save *save, enum rmig_hook_flag flag, struct rmig_err *err)
+{
+    struct pass pass = {.save = save, .flag = flag, .hooked = rmig_hook_attached(save->out)};
+    int rc;
+
+    pass.limits = scan_limits(save, pass.hooked);
+    rmig_scan_init(&pass.scan, &save->pages);
+    for (;;) {
+        rc = section(&pass, err);
+        if (rc < 0)
+            return rc;
+        if (pass.done)
+            break;
+        if (flag == RMIG_HOOK_FINISH || !rate_reached(save, rmig_now_ns()))
+            continue;
+        if (rmig_out_flush(save->out) < 0)
+            break;
+        rc = wait_rate_window(save, err);
+        if (rc < 0)
+            return rc;
+    }
+    save->stats.rounds++;
+    rmig_out_flush(save->out);
+    return rmig_out_error(save->out, err);
+}

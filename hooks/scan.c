@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* scan.c -- finds runs of dirty pages: holes of the backing file, zero pages, data. */
+#include "hooks/scan.h"
+
+#include "common/overflow.h"
+#include "hooks/zero.h"
+
+void rmig_scan_init(struct rmig_scan *scan, struct rmig_pages *pages)
+{
+    *scan = (struct rmig_scan){.pages = pages, .blocks = pages->blocks};
+}
+
+static void mark_rest(struct rmig_scan *scan, const struct rmig_page_range *range, uint64_t keep)
+{
+    const struct rmig_page_range rest = {range->block_index, range->first + keep,
+                                         range->count - keep};
+
+    if (rest.count > 0)
+        rmig_pages_mark(scan->pages, &rest);
+}
+
+/* Pages of the range, from its first, that are in one hole of the file as it is now. */
+static uint64_t hole_pages(struct rmig_scan *scan, const struct rmig_page_range *range)
+{
+    const struct rmig_block *block = &scan->blocks->items[range->block_index];
+    uint64_t offset = range->first << RMIG_PAGE_SHIFT;
+
+    scan->extent = rmig_extent_at(block, offset);
+    if (!scan->extent.hole)
+        return 0;
+    return rmig_min_u64(range->count, (scan->extent.end_bytes - offset) >> RMIG_PAGE_SHIFT);
+}
+
+/*
+ * Take pages of a hole. What was known may be stale: the guest can have written there since. The
+ * pages are made clean first and the file is asked again after, so that a page that is written
+ * later is marked again, and one written before is seen.
+ */
+static uint64_t take_hole(struct rmig_scan *scan, const struct rmig_page_range *range)
+{
+    uint64_t keep;
+
+    rmig_pages_take(scan->pages, range);
+    keep = hole_pages(scan, range);
+    mark_rest(scan, range, keep);
+    return keep;
+}
+
+/* Pages from ptr that are like the first one, zero or not, at most count. */
+static uint64_t alike(const uint8_t *ptr, uint64_t count, uint64_t data_pages, bool *zero_p)
+{
+    bool zero = rmig_is_zero(ptr, RMIG_PAGE_BYTES);
+    uint64_t most = zero ? count : rmig_min_u64(count, data_pages), n = 1;
+
+    while (n < most && rmig_is_zero(ptr + n * RMIG_PAGE_BYTES, RMIG_PAGE_BYTES) == zero)
+        n++;
+    *zero_p = zero;
+    return n;
+}
+
+static uint64_t take_data(struct rmig_scan *scan, const struct rmig_page_range *range,
+                          uint64_t data_pages, bool *zero_p)
+{
+    const struct rmig_block *block = &scan->blocks->items[range->block_index];
+    const uint8_t *ptr = (const uint8_t *)block->host + (range->first << RMIG_PAGE_SHIFT);
+    uint64_t keep;
+
+    rmig_pages_take(scan->pages, range);
+    keep = alike(ptr, range->count, data_pages, zero_p);
+    mark_rest(scan, range, keep);
+    return keep;
+}
+
+/* The next dirty pages that the walk comes to, in this block or a later one. */
+static bool find(struct rmig_scan *scan, struct rmig_page_range *range_p)
+{
+    while (scan->block_index < scan->blocks->count) {
+        if (rmig_pages_find(scan->pages, scan->block_index, scan->page, range_p))
+            return true;
+        scan->block_index++;
+        scan->page = 0;
+        scan->extent = (struct rmig_extent){0, 0, false};
+    }
+    return false;
+}
+
+static void clip(struct rmig_page_range *range, const struct rmig_extent *extent, uint64_t most)
+{
+    uint64_t end = extent->end_bytes >> RMIG_PAGE_SHIFT;
+
+    range->count = rmig_min_u64(range->count, rmig_min_u64(end - range->first, most));
+}
+
+bool rmig_scan_next(struct rmig_scan *scan, const struct rmig_scan_limits *limits,
+                    struct rmig_found *found_p)
+{
+    struct rmig_page_range range;
+    uint64_t offset, kept = 0;
+    bool zero = true, hole = false;
+
+    if (!find(scan, &range))
+        return false;
+    offset = range.first << RMIG_PAGE_SHIFT;
+    if (!rmig_extent_covers(&scan->extent, offset))
+        scan->extent = rmig_extent_at(&scan->blocks->items[range.block_index], offset);
+    if (scan->extent.hole) {
+        clip(&range, &scan->extent, limits->hole_pages);
+        kept = take_hole(scan, &range);
+        hole = kept > 0;
+    }
+    if (!hole) {
+        clip(&range, &scan->extent, RMIG_SCAN_AHEAD_PAGES);
+        kept = take_data(scan, &range, limits->data_pages, &zero);
+    }
+    scan->page = range.first + kept;
+    found_p->run = (struct rmig_run){range.block_index, zero ? RMIG_RUN_ZERO : 0, offset,
+                                     kept << RMIG_PAGE_SHIFT};
+    found_p->hole = hole;
+    return true;
+}
+
+void rmig_scan_give_back(struct rmig_scan *scan, struct rmig_run *run, uint64_t keep_bytes)
+{
+    const struct rmig_page_range rest = {run->block_index,
+                                         (run->offset_bytes + keep_bytes) >> RMIG_PAGE_SHIFT,
+                                         (run->len_bytes - keep_bytes) >> RMIG_PAGE_SHIFT};
+
+    rmig_pages_mark(scan->pages, &rest);
+    scan->page = rest.first;
+    run->len_bytes = keep_bytes;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * channel.h -- byte channels: what a stream reads from or writes to.
+ *
+ * An endpoint embeds struct rmig_channel first and fills an ops table. Channels never take a short
+ * transfer for an error, and every wait inside one ends: in data, in an error, at the idle deadline
+ * (-ETIMEDOUT) or on cancel (-ECANCELED).
+ */
+#ifndef RMIG_CHANNEL_H
+#define RMIG_CHANNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <rmig/cancel.h>
+#include <rmig/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct rmig_channel;
+
+/** Shut-down direction, as shutdown(2) has it. */
+enum rmig_shut { RMIG_SHUT_READ = 1, RMIG_SHUT_WRITE = 2, RMIG_SHUT_BOTH = 3 };
+
+/**
+ * Endpoint operations. readv, writev and close are mandatory (a one-way channel's missing direction
+ * answers -EBADF); the rest may be NULL, which means "cannot".
+ */
+struct rmig_channel_ops {
+    const char *name; /**< "tcp", "file", ...: for messages */
+    /** Read 1 byte or more; 0 = end of stream; -EAGAIN only if non-blocking; else -errno. */
+    ssize_t (*readv)(struct rmig_channel *ch, const struct iovec *iov, int niov,
+                     struct rmig_err *err);
+    /** Write 1 byte or more; -EAGAIN only if non-blocking; else -errno. */
+    ssize_t (*writev)(struct rmig_channel *ch, const struct iovec *iov, int niov,
+                      struct rmig_err *err);
+    /** Close and free. Returns 0 or more, or -errno (an exec child's bad exit: -ECHILD). */
+    int (*close)(struct rmig_channel *ch, struct rmig_err *err);
+    /** Thread-safe, does not block: pending and later I/O in that direction ends. */
+    int (*shutdown)(struct rmig_channel *ch, enum rmig_shut how, struct rmig_err *err);
+    int (*set_blocking)(struct rmig_channel *ch, bool blocking, struct rmig_err *err);
+    int (*get_fd)(struct rmig_channel *ch);
+    /** Absolute position; as lseek(2) with SEEK_SET / SEEK_CUR. */
+    int64_t (*seek)(struct rmig_channel *ch, int64_t offset_bytes, int whence,
+                    struct rmig_err *err);
+    ssize_t (*pread)(struct rmig_channel *ch, void *buf, size_t len_bytes, uint64_t offset_bytes,
+                     struct rmig_err *err);
+    ssize_t (*pwrite)(struct rmig_channel *ch, const void *buf, size_t len_bytes,
+                      uint64_t offset_bytes, struct rmig_err *err);
+    /**
+     * Wait until a transfer in that direction (READ or WRITE) would move a byte, whatever the
+     * blocking mode is: 0, or -ETIMEDOUT, -ECANCELED ... NULL where readv and writev never answer
+     * -EAGAIN.
+     */
+    int (*wait)(struct rmig_channel *ch, enum rmig_shut direction, struct rmig_err *err);
+};
+
+#define RMIG_CHANNEL_READABLE 1u
+#define RMIG_CHANNEL_WRITABLE 2u
+#define RMIG_CHANNEL_SEEKABLE 4u
+/** Few large writes are far cheaper than many: a stream may put several full lists in one. */
+#define RMIG_CHANNEL_BULK 8u
+
+/** Base of every channel; embedded first. */
+struct rmig_channel {
+    const struct rmig_channel_ops *ops;
+    uint32_t flags; /**< RMIG_CHANNEL_*, fixed at open */
+};
+
+/** Options common to all endpoints; zeroed memory is the default. */
+struct rmig_channel_opts {
+    struct rmig_cancel *cancel;  /**< may be NULL; borrowed until close */
+    uint32_t connect_timeout_ms; /**< name look-up and connecting together; 0 = 3000 */
+    uint32_t idle_timeout_ms;    /**< longest wait without a byte moving; 0 = 10000 */
+    /**
+     * tcp: a peer that leaves data unacknowledged is given up; where nothing is in flight, or its
+     * window is closed, after 2000 at least; 0 = 2000. One that is alive is not, however slow.
+     */
+    uint32_t dead_peer_ms;
+};
+
+/** What a URI names. */
+enum rmig_uri_kind {
+    RMIG_URI_TCP = 1,
+    RMIG_URI_UNIX,
+    RMIG_URI_FD,
+    RMIG_URI_FILE,
+    RMIG_URI_EXEC,
+    RMIG_URI_RDMA
+};
+
+/** A parsed URI. host, port: tcp and rdma; path: unix, file; command: exec (in path). */
+struct rmig_uri {
+    enum rmig_uri_kind kind;
+    char host[256];  /**< without brackets; "" = any address, to listen on */
+    char port[6];    /**< decimal, 0..65535 */
+    int fd;          /**< fd:N, else -1 */
+    char path[4096]; /**< path or command */
+};
+
+/**
+ * rmig_uri_parse - parse a migration URI as QEMU writes them
+ * @text:  tcp:HOST:PORT, tcp:[V6]:PORT, unix:PATH, fd:N, file:PATH, exec:COMMAND, rdma:HOST:PORT;
+ *         no option may follow
+ * @uri_p: receives the parts
+ *
+ * Blocks:  never.
+ * Threads: any.
+ * Returns: 0; -EINVAL naming what is wrong; -ENAMETOOLONG.
+ * Source: QEMU's migration documentation.
+ */
+RMIG_MUST_CHECK int rmig_uri_parse(const char *text, struct rmig_uri *uri_p, struct rmig_err *err);
+
+/** Direction in which a one-way endpoint is opened. */
+enum rmig_channel_mode { RMIG_OPEN_READ = 1, RMIG_OPEN_WRITE = 2 };
+
+/**
+ * rmig_channel_open - open what a URI names
+ * @uri:  tcp, unix: connect; fd: adopt; file: open, created (mode 0600) and emptied for writing;
+ *        exec: run by /bin/sh -c, its input (write) or output (read) being the channel
+ * @mode: direction; tcp, unix and socket fds are two-way whatever it says
+ * @opts: may be NULL
+ *
+ * Ownership: the caller closes the channel; an adopted descriptor is the channel's from success on.
+ * Blocks:    until connected, at most connect_timeout_ms, and until cancel.
+ * Threads:   any.
+ * Returns: 0; -EINVAL; -ENOTSUP for rdma (load a transport); -ECONNREFUSED, -EHOSTUNREACH;
+ * -ETIMEDOUT; -ECANCELED; -ENOMEM; a system errno.
+ */
+RMIG_MUST_CHECK int rmig_channel_open(const struct rmig_uri *uri, enum rmig_channel_mode mode,
+                                      const struct rmig_channel_opts *opts,
+                                      struct rmig_channel **ch_p, struct rmig_err *err);
+
+/** A listening endpoint (tcp, unix). */
+struct rmig_listener;
+
+/**
+ * rmig_listener_open - listen at a tcp or unix URI
+ * @uri: port 0 lets the system choose; host "" is any address, IPv6 and IPv4; a unix socket file
+ *       that a dead listener left is replaced
+ *
+ * Ownership: the caller closes the listener.
+ * Blocks:    for the look-up of a name, at most 3 s.
+ * Threads:   any.
+ * Returns: 0; -EINVAL not tcp or unix; -EADDRINUSE; -EADDRNOTAVAIL; -EHOSTUNREACH; -ETIMEDOUT;
+ * -ENOMEM; a system errno.
+ */
+RMIG_MUST_CHECK int rmig_listener_open(const struct rmig_uri *uri, struct rmig_listener **l_p,
+                                       struct rmig_err *err);
+
+/**
+ * rmig_listener_accept - accept one connection
+ * @timeout_ms: -1 = no deadline
+ * @opts:       of the new channel; its cancel ends the wait as well; may be NULL
+ *
+ * Ownership: the caller closes the channel.
+ * Blocks:    until somebody connects, the deadline or cancel.
+ * Threads:   one at a time per listener.
+ * Returns: 0; -ETIMEDOUT; -ECANCELED; -ENOMEM, -EMFILE; a system errno.
+ */
+RMIG_MUST_CHECK int rmig_listener_accept(struct rmig_listener *l, int timeout_ms,
+                                         const struct rmig_channel_opts *opts,
+                                         struct rmig_channel **ch_p, struct rmig_err *err);
+
+/** rmig_listener_fd - the listening descriptor, to poll for reading. Returns: the descriptor. */
+int rmig_listener_fd(const struct rmig_listener *l);
+
+/** rmig_listener_port - the bound tcp port, also for port 0. Returns: the port; 0 for unix. */
+uint16_t rmig_listener_port(const struct rmig_listener *l);
+
+/** rmig_listener_close - stop listening, remove a unix socket's file, free; NULL is fine. */
+void rmig_listener_close(struct rmig_listener *l);
+
+/**
+ * rmig_channel_from_fd - adopt a descriptor: connected socket, pipe, file, terminal
+ * @opts: may be NULL
+ *
+ * The descriptor becomes close-on-exec; but for files it is non-blocking until close.
+ *
+ * Ownership: the channel's from success on; on failure the caller's.
+ * Blocks:    never.
+ * Threads:   any.
+ * Returns: 0; -EBADF; -EINVAL a listening socket; -EISDIR; -ENOMEM.
+ */
+RMIG_MUST_CHECK int rmig_channel_from_fd(int fd, const struct rmig_channel_opts *opts,
+                                         struct rmig_channel **ch_p, struct rmig_err *err);
+
+struct rmig_buffer; /**< <rmig/buffer.h> */
+
+/**
+ * rmig_channel_from_buffer - a memory buffer as a channel, from its beginning
+ * @mode: RMIG_OPEN_READ or RMIG_OPEN_WRITE (which overwrites and then extends)
+ *
+ * Ownership: on success the channel owns @buf and frees it on close.
+ * Blocks:    never.
+ * Threads:   any.
+ * Returns: 0; -EINVAL @mode; -ENOMEM.
+ */
+RMIG_MUST_CHECK int rmig_channel_from_buffer(struct rmig_buffer *buf, enum rmig_channel_mode mode,
+                                             struct rmig_channel **ch_p, struct rmig_err *err);
+
+/**
+ * rmig_channel_null - a sink that counts bytes; reading it is end of stream
+ *
+ * Blocks:  never.
+ * Threads: any.
+ * Returns: 0; -ENOMEM.
+ */
+RMIG_MUST_CHECK int rmig_channel_null(struct rmig_channel **ch_p, struct rmig_err *err);
+
+/** rmig_channel_null_bytes - what a null channel was given. Returns: bytes; 0 for another one. */
+uint64_t rmig_channel_null_bytes(const struct rmig_channel *ch);
+
+/**
+ * rmig_channel_writev_all - write everything, whatever the blocking mode is
+ * @iov: niov entries, 0 or more, of any length; left as it is
+ *
+ * Ownership: the memory stays the caller's, borrowed until the call returns.
+ * Blocks:    within the channel's idle deadline, until cancel.
+ * Threads:   one writer at a time.
+ * Returns: 0; -EIO the channel took fewer bytes than it was given; -EPIPE, -ECONNRESET; -ETIMEDOUT;
+ * -ECANCELED; -EAGAIN would block and has no way to wait; a system errno.
+ */
+RMIG_MUST_CHECK int rmig_channel_writev_all(struct rmig_channel *ch, const struct iovec *iov,
+                                            int niov, struct rmig_err *err);
+
+/**
+ * rmig_channel_read_all - read exactly len_bytes, whatever the blocking mode is
+ *
+ * Blocks:  within the channel's idle deadline, until cancel.
+ * Threads: one reader at a time.
+ * Returns: 0; -EIO end of stream before the last byte, with both figures; else as writev_all.
+ */
+RMIG_MUST_CHECK int rmig_channel_read_all(struct rmig_channel *ch, void *buf, size_t len_bytes,
+                                          struct rmig_err *err);
+
+/**
+ * rmig_channel_wait - wait until a byte would move
+ * @direction: RMIG_SHUT_READ or RMIG_SHUT_WRITE
+ *
+ * Blocks:  within the channel's idle deadline, until cancel.
+ * Threads: one a direction.
+ * Returns: 0; -ETIMEDOUT; -ECANCELED; -EAGAIN the channel has no way to wait; a system errno.
+ */
+RMIG_MUST_CHECK int rmig_channel_wait(struct rmig_channel *ch, enum rmig_shut direction,
+                                      struct rmig_err *err);
+
+/**
+ * rmig_channel_fd - the channel's descriptor
+ *
+ * Ownership: stays the channel's.  Blocks: never.
+ * Returns: the descriptor; -1 where the channel has none.
+ */
+int rmig_channel_fd(struct rmig_channel *ch);
+
+/**
+ * rmig_channel_shutdown - end pending and later I/O in a direction, the channel stays open
+ *
+ * Blocks: never.  Threads: any.
+ * Returns: 0; -ENOSYS the channel cannot; a system errno.
+ */
+int rmig_channel_shutdown(struct rmig_channel *ch, enum rmig_shut how, struct rmig_err *err);
+
+/**
+ * rmig_channel_close - close and free
+ * @ch: NULL is fine (0)
+ *
+ * Ownership: the channel is gone whatever is returned.
+ * Blocks:    an exec channel until its child has exited, at most the idle deadline.
+ * Threads:   no other thread may be inside the channel.
+ * Returns: 0 or more; -ECHILD the command of an exec channel ended badly; -ETIMEDOUT it did not end
+ * and was killed; -ECANCELED likewise; a system errno.
+ */
+int rmig_channel_close(struct rmig_channel *ch, struct rmig_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rmig.h -- everything, and the library's version. */
+#ifndef RMIG_RMIG_H
+#define RMIG_RMIG_H
+
+#include <rmig/buffer.h>
+#include <rmig/cancel.h>
+#include <rmig/channel.h>
+#include <rmig/dirty.h>
+#include <rmig/error.h>
+#include <rmig/hooks.h>
+#include <rmig/log.h>
+#include <rmig/migrate.h>
+#include <rmig/ram.h>
+#include <rmig/save_load.h>
+#include <rmig/stream.h>
+#include <rmig/transport.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Version of the library in use, "MAJOR.MINOR.PATCH"; static storage. */
+const char *rmig_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* stream_internal.h -- the slot in which a stream carries what is attached to it. */
+#ifndef STREAM_STREAM_INTERNAL_H
+#define STREAM_STREAM_INTERNAL_H
+
+#include <rmig/stream.h>
+
+struct rmig_guard; /* the stream does not know what it is */
+
+/** Frees a guard that is still attached when its stream closes. */
+typedef void (*rmig_guard_release_fn)(struct rmig_guard *guard);
+
+/** Returns: the guard in the slot, or NULL. */
+struct rmig_guard *rmig_stream_out_guard(const struct rmig_out *out);
+struct rmig_guard *rmig_stream_in_guard(const struct rmig_in *in);
+
+/**
+ * Fill or empty (NULL, NULL) the slot; what was there is not released. Requires: release is not
+ * NULL where guard is not. It is called once, by close, after the last flush.
+ */
+void rmig_stream_out_set_guard(struct rmig_out *out, struct rmig_guard *guard,
+                               rmig_guard_release_fn release);
+void rmig_stream_in_set_guard(struct rmig_in *in, struct rmig_guard *guard,
+                              rmig_guard_release_fn release);
+
+#endif

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a case works with: QEMUs and rmigs in a folder of their own; and what it looks at."""
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from qemu import Qemu, QemuError, DEADLINE_S
+
+MACHINES = ("q35", "isapc", "microvm")
+MEM_MIB = 16
+PATIENCE_S = 2.0  # how long the other side may take to notice an end
+
+
+class Skip(Exception):
+    """A case that cannot run here, and why."""
+
+
+class Bench:
+    """What a case works with: a folder, programs, ports; all of it gone at its end."""
+
+    def __init__(self, options):
+        self.options = options
+        self.folder = tempfile.mkdtemp(prefix="interop.", dir="/dev/shm")
+        self.processes, self.next_port, self.count = [], options.port, 0
+
+    def firmware(self):
+        path = os.path.join(self.folder, "counter.bin")
+        if not os.path.exists(path):
+            source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "counter.S")
+            obj, elf = path + ".o", path + ".elf"
+            for command in (["as", "--32", "--defsym", f"END={MEM_MIB << 20}", "--defsym",
+                             f"DELAY={self.options.delay}", "-o", obj, source],
+                            ["ld", "-m", "elf_i386", "-Ttext=0", "-e", "0", "-o", elf, obj],
+                            ["objcopy", "-O", "binary", "-j", ".text", elf, path]):
+                subprocess.run(command, check=True)
+        return path
+
+    def uri(self, kind):
+        """A place of its own for one move."""
+        self.next_port += 1
+        if kind == "unix":
+            return f"unix:{self.folder}/{self.next_port}.sock"
+        return f"{kind}:{self.options.address}:{self.next_port}"
+
+    def qemu(self, machine, *args, mem_mib=MEM_MIB):
+        self.count += 1
+        qemu = Qemu(self.folder, f"qemu{self.count}", machine, self.firmware(), mem_mib, args,
+                    self.options.qemu)
+        self.processes.append(qemu)
+        return qemu
+
+    def rmig(self, *args):
+        """Start the tool; returns once it listens, where it does."""
+        self.count += 1
+        tool = Tool(self, [os.path.join(self.options.build, "run"), "rmig", *args])
+        self.processes.append(tool)
+        if args[0] in ("receive", "relay") and not args[1].startswith(("exec", "file")):
+            tool.wait_for("listening", "waiting")
+        return tool
+
+    def file(self, name):
+        return os.path.join(self.folder, name)
+
+    def said(self):
+        """What each program wrote to standard error, for a case that failed."""
+        return "".join(f"\n  {process.log}: {words}" for process in self.processes
+                       if (words := process.messages().strip()))
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+        shutil.rmtree(self.folder)
+
+
+class Tool:
+    """One run of rmig."""
+
+    def __init__(self, bench, command):
+        self.log = bench.file(f"rmig{bench.count}.log")
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.PIPE, stderr=log)
+
+    def messages(self):
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def wait_for(self, *words):
+        end = time.monotonic() + DEADLINE_S
+        while not any(word in self.messages() for word in words):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise QemuError(f"rmig does not start: {self.messages()}")
+            time.sleep(0.02)
+
+    def end(self, status=0, deadline_s=DEADLINE_S):
+        """Wait for its end with this status. Returns its standard output."""
+        out, _ = self.process.communicate(timeout=deadline_s)
+        if self.process.returncode != status:
+            raise QemuError(f"rmig: status {self.process.returncode}, not {status}: "
+                            f"{self.messages()}")
+        return out.decode()
+
+    def kill(self, signo=signal.SIGKILL):
+        if self.process.poll() is None:
+            self.process.send_signal(signo)
+            if signo == signal.SIGKILL:
+                self.process.wait()
+
+
+def digest(path):
+    """Of a guest's RAM."""
+    with open(path, "rb") as file:
+        return hashlib.sha1(file.read()).hexdigest()
+
+
+def printed(path):
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+def check_count(*serials):
+    """Over all hosts that the guest was on: each number once, in order; the move may cut a line."""
+    text = "".join(printed(path) for path in serials)
+    lines = text.split("\n")[:-1]
+    bad = [line for line in lines if not re.fullmatch("[0-9a-f]{8}", line)]
+    if bad:
+        raise QemuError(f"the guest printed {bad[:3]}")
+    numbers = [int(line, 16) for line in lines]
+    if numbers != list(range(1, len(numbers) + 1)):
+        wrong = next(i for i, number in enumerate(numbers) if number != i + 1)
+        raise QemuError(f"the guest counted {numbers[wrong - 1:wrong + 2]}")
+    return len(numbers)
+
+
+def wait_count(qemu, more):
+    """Until a guest has printed that many lines more."""
+    begun = printed(qemu.serial).count("\n")
+    end = time.monotonic() + DEADLINE_S
+    while printed(qemu.serial).count("\n") < begun + more:
+        if time.monotonic() > end:
+            raise QemuError(f"{qemu.name}: the guest does not count on")
+        time.sleep(0.02)
+
+
+def devices(stream):
+    """Device state of a stored stream, its run state left out."""
+    with open(stream, "rb") as file:
+        data = file.read()
+    end = data.rindex(b'{"page_size":')
+    begin = data.rindex(b"\x04\x00\x00\x00\x00\x05timer", 0, end)
+    state = bytearray(data[begin:end])
+    at = state.rindex(b"globalstate") + len("globalstate") + 8
+    state[at:at + 104] = bytes(104)
+    return bytes(state)
+
+
+def same_devices(a, b):
+    a, b = devices(a), devices(b)
+    if a == b:
+        return
+    at = next((i for i in range(min(len(a), len(b))) if a[i] != b[i]), min(len(a), len(b)))
+    raise QemuError(f"device state differs at byte {at} of {len(a)} and {len(b)}: "
+                    f"{a[at - 8:at + 8].hex()} {b[at - 8:at + 8].hex()}")
+
+
+def fill(qemu):
+    """Give a guest that has never run RAM that nobody can guess."""
+    with open(qemu.ram, "r+b") as file:
+        for _ in range(os.path.getsize(qemu.ram) >> 20):
+            file.write(os.urandom(1 << 20))
+
+
+def store(qemu, path):
+    """Where QEMU itself stores the guest."""
+    qemu.start_migration(f"exec:cat >{path}")
+    qemu.wait_migration("completed")

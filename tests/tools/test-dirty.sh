@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# test-dirty.sh -- a guest that writes: the passes converge, nothing is old or torn, the limit is kept.
+set -eu
+# shellcheck source=tests/tools/functions.sh
+. "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
+ran=
+
+# member NAME -- of the JSON object
+member()
+{
+    sed -n "s/.*\"$1\":\([^,}]*\).*/\1/p" "$scratch/json"
+}
+
+for tracker in pagemap userfaultfd mprotect; do
+    rm -f "$scratch/json"
+    status=0
+    bench --loopback -s 64M --blocks 3 --transport=tcp --dirty-rate 60 --dirty-tracker "$tracker" \
+        --max-bandwidth 300 --json="$scratch/json" >"$scratch/out" 2>"$scratch/err" || status=$?
+    if [ "$status" -eq 2 ] && [ "$tracker" != mprotect ] && grep -q 'userfaultfd\|PAGEMAP' "$scratch/err"; then
+        echo "not on this kernel, or not for this user: $tracker"
+        continue
+    fi
+    ran="$ran $tracker"
+    [ "$status" -eq 0 ] || { fault "$tracker: exit status $status"; cat "$scratch/err"; }
+    [ "$(member tracker)" = "\"$tracker\"" ] || fault "asked for $tracker, got $(member tracker)"
+    [ "$(member verified)" = true ] || fault "$tracker: not verified"
+    [ "$(member torn_pages)" = 0 ] || fault "$tracker: torn pages"
+    [ "$(member converged)" = true ] || fault "$tracker: did not converge"
+    [ "$(member rounds)" -ge 2 ] || fault "$tracker: $(member rounds) rounds"
+    [ "$(member written_pages)" -gt 500 ] || fault "$tracker: the guest wrote $(member written_pages) pages"
+    [ "$(member stamped_pages)" -gt 500 ] || fault "$tracker: $(member stamped_pages) pages arrived"
+    [ "$(member synced_pages)" -gt 0 ] || fault "$tracker: no page was sent again"
+done
+# Whatever it picks by itself works. Zero pages and holes are written to as well.
+expect 0 --loopback -s 64M --transport=tcp --dirty-rate 60 --zero-fraction 0.9 --zero-holes --runs 2
+said "$scratch/out" 'guest wrote at .* tracked by (pagemap|userfaultfd|mprotect)'
+# the working set is kept to
+expect 0 --loopback -s 64M --transport=tcp --dirty-rate 200 --dirty-set 1M --json="$scratch/json"
+[ "$(member stamped_pages)" -le 256 ] || fault "--dirty-set 1M: $(member stamped_pages) pages written"
+
+# faster than the link: stopped anyway after so many passes, moved and verified all the same
+expect 7 --loopback -s 32M --transport=tcp --dirty-rate 400 --max-bandwidth 40 --downtime-limit 20 --max-rounds 3 \
+    --json="$scratch/json"
+said "$scratch/err" 'did not converge in 3 passes'
+[ "$(member verified)" = true ] || fault "not converged, and not verified"
+expect 7 --loopback -s 32M --transport=tcp --dirty-rate 400 --max-bandwidth 40 --downtime-limit 20 --deadline 1 \
+    --json="$scratch/json"
+[ "$(member converged)" = false ] || fault "converged within --deadline 1"
+verdict "with$ran"

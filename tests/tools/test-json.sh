@@ -1,0 +1,61 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# test-json.sh -- each object that --json writes is as docs/rdma_migrate_bench.schema.json says.
+set -eu
+# shellcheck source=tests/tools/functions.sh
+. "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
+need python3
+python3 -c 'import jsonschema' 2>/dev/null ||
+    { echo "skipped: python3-jsonschema is missing"; exit 77; }
+
+cat >"$scratch/validate.py" <<'END'
+import json
+import sys
+
+import jsonschema
+
+schema = json.load(open(sys.argv[1]))
+jsonschema.Draft7Validator.check_schema(schema)
+validator = jsonschema.Draft7Validator(schema)
+objects = [json.loads(line) for line in open(sys.argv[2])]
+faults = [e.message for o in objects for e in validator.iter_errors(o)]
+for o in objects:
+    both = o["source_user_cpu_s"] + o["destination_user_cpu_s"]
+    if abs(o["user_cpu_s"] - both) > 1e-6:
+        faults.append("user_cpu_s is not the sum of its parts")
+    if o["exit_status"] == 0 and abs(o["goodput_bytes_per_s"] * o["total_ns"] / 1e9 - o["ram_bytes"]) > 1:
+        faults.append("goodput_bytes_per_s is not ram_bytes over total_ns")
+    if o["setup_ns"] + o["downtime_ns"] > o["total_ns"] and o["exit_status"] == 0:
+        faults.append("setup and downtime are longer than everything")
+# the schema is strict: take any member away, or add one, and the object is refused
+if "--strict" in sys.argv:
+    for name in o:
+        if validator.is_valid({k: v for k, v in o.items() if k != name}):
+            faults.append(name + " is not required")
+    if validator.is_valid(dict(o, extra=1)):
+        faults.append("unknown members are let through")
+print("\n".join(faults))
+sys.exit(len(faults) > 0 or not objects)
+END
+
+# valid COUNT [--strict] -- the objects in $scratch/json
+valid()
+{
+    [ "$(wc -l <"$scratch/json")" -eq "$1" ] || fault "$1 objects wanted, $(wc -l <"$scratch/json") there"
+    python3 "$scratch/validate.py" "$top/docs/rdma_migrate_bench.schema.json" "$scratch/json" "${2-}" ||
+        fault "not as the schema says"
+}
+
+expect 0 --loopback -s 4M --transport=tcp --runs 2 --json="$scratch/json"
+valid 2 --strict
+expect 0 --loopback -s 4M --json="$scratch/json"
+valid 1
+expect 0 --loopback -s 8M --transport=tcp --dirty-rate 20 --json="$scratch/json"
+valid 1
+expect 7 --loopback -s 8M --transport=tcp --dirty-rate 20 --downtime-limit 0 --max-rounds 2 --json="$scratch/json"
+valid 1
+# a run that failed has an object too
+RMIG_TRANSPORT_DIR=$scratch expect 3 --loopback -s 4M --transport=rdma --json="$scratch/json"
+valid 1
+said "$scratch/json" '"exit_status":3,.*"error":"'
+verdict "as the schema says"

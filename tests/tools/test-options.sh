@@ -1,0 +1,36 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# test-options.sh -- --help, --version and the man page say the same as the program does.
+set -eu
+# shellcheck source=tests/tools/functions.sh
+. "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
+page=$top/docs/rdma_migrate_bench.1
+
+expect 0 --help
+cp "$scratch/out" "$scratch/help"
+expect 0 --version
+said "$scratch/out" '^rdma_migrate_bench [0-9]+\.[0-9]+\.[0-9]+$'
+one_line "$scratch/out"
+expect 0 --usage
+
+# every long option of either is in the other; short options next to them
+sed -n 's/^ *\(-.,\)\{0,1\} *--\([a-z-]*\).*/\2/p' "$scratch/help" | sort -u >"$scratch/help.long"
+sed -n 's/^\.It.*Fl \\-\([a-z\\-]*\).*/\1/p' "$page" | sed 's/\\-/-/g' | sort -u >"$scratch/page.long"
+cmp -s "$scratch/help.long" "$scratch/page.long" ||
+    fault "--help and the man page differ: $(diff "$scratch/help.long" "$scratch/page.long" || true)"
+[ "$(wc -l <"$scratch/help.long")" -ge 30 ] || fault "only so many options found: $(cat "$scratch/help.long")"
+sed -n 's/^  -\(.\), --.*/\1/p' "$scratch/help" | sort >"$scratch/help.short"
+sed -n 's/^\.It Fl \([^\\ ]\).*, Fl .*/\1/p' "$page" | sort >"$scratch/page.short"
+cmp -s "$scratch/help.short" "$scratch/page.short" ||
+    fault "short options differ: $(diff "$scratch/help.short" "$scratch/page.short" || true)"
+
+# the statuses of the man page are those of --help
+for status in 0 2 3 4 5 6 7; do
+    grep -q "^\.It $status\$" "$page" || fault "the man page does not explain exit status $status"
+    tr '\n' ' ' <"$scratch/help" | grep -Eq "[ ,]$status [a-zA-Z]" || fault "--help does not explain $status"
+done
+# and so are the default port and the members of the JSON that the page promises a schema for
+said "$page" '^The default is 18516\.$'
+said "$scratch/help" 'default 18516'
+[ -s "$top/docs/rdma_migrate_bench.schema.json" ] || fault "no schema"
+verdict "$(wc -l <"$scratch/help.long") options"

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* check_hooks_pace.c -- when the save driver writes: windows, the rate limit, cancel, a channel
+ * that fails. */
+#include <rmig/save_load.h>
+
+#include <check.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "tests/unit/hooks_util.h"
+
+static struct messages m;
+static struct rmig_err err;
+static struct rmig_out *out;
+static struct rmig_save *save;
+static struct guest guest;
+
+static void setup(void)
+{
+    memset(&guest, 0, sizeof(guest));
+    messages_init(&m);
+    err = (struct rmig_err)RMIG_ERR_INIT;
+    out = messages_out(&m);
+    save = NULL;
+}
+
+static void teardown(void)
+{
+    rmig_save_free(save);
+    rmig_out_close(out, NULL);
+    messages_release(&m);
+    guest_release(&guest);
+}
+
+static void start(const struct rmig_save_opts *opts)
+{
+    if (rmig_save_new(&save, out, guest.blocks, guest.count, opts, &err) < 0 ||
+        rmig_save_setup(save, &err) < 0)
+        ck_abort_msg("%s", err.msg);
+}
+
+static struct fake fake;
+
+static void attach(int (*answer)(struct fake *, const struct rmig_run *, uint64_t *))
+{
+    fake_init(&fake, &guest, &guest, &m);
+    fake.answer = answer;
+    ck_assert_int_eq(rmig_out_attach_hooks(out, &fake.hooks, &fake, NULL), 0);
+}
+
+/* A cancel after 50 ms ends a wait at 150 at the latest; a busy machine gets some grace. */
+#define PROMPT_MS 600
+
+/* --- windows, rate limit, cancel -------------------------------------------------------------- */
+
+static uint64_t nprogress;
+static uint64_t last_remaining;
+
+static void count_progress(void *opaque, const struct rmig_ram_stats *stats)
+{
+    (void)opaque;
+    nprogress++;
+    last_remaining = stats->remaining_pages;
+}
+
+static int slow(struct fake *f, const struct rmig_run *run, uint64_t *sent_bytes_p)
+{
+    const struct timespec pause = {0, 4 * 1000 * 1000};
+
+    (void)f;
+    (void)run;
+    (void)sent_bytes_p;
+    nanosleep(&pause, NULL);
+    return RMIG_PUT_DELAYED;
+}
+
+START_TEST(window__ends_after_its_time)
+{
+    const struct rmig_save_opts opts = {.window_ms = 10, .progress = count_progress};
+
+    guest_init(&guest, 1, 20u << 20);
+    guest_fill(&guest, 0, 0, 5 << 10, 1);
+    attach(slow);
+    start(&opts);
+    nprogress = 0;
+    ck_assert_int_eq(rmig_save_round(save, NULL), 0);
+    /* 20 runs of 4 ms or more, in windows of 10 ms and what the last run of each takes longer */
+    ck_assert_uint_ge(rmig_save_stats(save)->windows, 6);
+    ck_assert_uint_eq(nprogress, rmig_save_stats(save)->windows);
+    ck_assert_uint_eq(last_remaining, 0);
+    ck_assert_uint_eq(rmig_save_stats(save)->rounds, 1);
+    fake_release(&fake);
+}
+END_TEST
+
+/* A destination that waits for the end of a pass hears of the source in the last one too. */
+START_TEST(window__of_the_last_pass_ends_after_its_time_too)
+{
+    const struct rmig_save_opts opts = {.window_ms = 10};
+    size_t before;
+
+    guest_init(&guest, 1, 20u << 20);
+    guest_fill(&guest, 0, 0, 5 << 10, 1);
+    attach(slow);
+    start(&opts);
+    before = fake_count(&fake, FAKE_BEFORE);
+    ck_assert_int_eq(rmig_save_complete(save, NULL), 0);
+    ck_assert_uint_ge(fake_count(&fake, FAKE_BEFORE) - before, 6);
+    ck_assert_uint_eq(fake_count(&fake, FAKE_AFTER), fake_count(&fake, FAKE_BEFORE));
+    ck_assert_uint_eq(rmig_save_stats(save)->windows, 1); /* END stays one section */
+    ck_assert_uint_eq(rmig_save_stats(save)->hook_pages, 5 << 10);
+    fake_release(&fake);
+}
+END_TEST
+
+START_TEST(rate__limit_is_kept)
+{
+    const struct rmig_save_opts opts = {.max_bandwidth_bytes_per_s = 10u << 20};
+    uint64_t begin, ms;
+
+    guest_init(&guest, 1, 6u << 20);
+    guest_fill(&guest, 0, 0, 1536, 1);
+    if (_i)
+        attach(NULL); /* what a hook takes counts alike */
+    start(&opts);
+    begin = rmig_now_ns();
+    ck_assert_int_eq(rmig_save_round(save, NULL), 0);
+    ms = (rmig_now_ns() - begin) / RMIG_NS_PER_MS;
+    /* 6 MiB at 1 MiB per 100 ms and at most a quarter over it: 4 windows are waited for, or more */
+    ck_assert_uint_ge(ms, 400);
+    ck_assert_uint_ge(rmig_save_stats(save)->windows, 5);
+    /* the last pass has none */
+    ck_assert_int_eq(rmig_save_mark_dirty(save, 0, 0, 6u << 20), 0);
+    ck_assert_int_eq(rmig_save_complete(save, NULL), 0);
+    ck_assert_uint_eq(rmig_out_rate_limit(out), 0);
+    if (_i)
+        fake_release(&fake);
+}
+END_TEST
+
+static void *trigger_later(void *cancel)
+{
+    const struct timespec pause = {0, 50 * 1000 * 1000};
+
+    nanosleep(&pause, NULL);
+    rmig_cancel_trigger(cancel);
+    return NULL;
+}
+
+START_TEST(cancel__ends_the_wait_for_the_rate_limit)
+{
+    struct rmig_save_opts opts = {.max_bandwidth_bytes_per_s = 40960};
+    struct rmig_cancel *cancel = NULL;
+    pthread_t thread;
+    uint64_t begin;
+
+    ck_assert_int_eq(rmig_cancel_new(&cancel, NULL), 0);
+    opts.cancel = cancel;
+    guest_init(&guest, 1, 1u << 20);
+    guest_fill(&guest, 0, 0, 256, 1);
+    start(&opts);
+    ck_assert_int_eq(pthread_create(&thread, NULL, trigger_later, cancel), 0);
+    begin = rmig_now_ns();
+    ck_assert_int_eq(rmig_save_round(save, &err), -ECANCELED);
+    ck_assert_uint_le((rmig_now_ns() - begin) / RMIG_NS_PER_MS,
+                      PROMPT_MS + slack_ms());
+    ck_assert_int_eq(err.code, -ECANCELED);
+    ck_assert_int_eq(rmig_save_complete(save, NULL), -ECANCELED);
+    pthread_join(thread, NULL);
+    rmig_save_free(save);
+    save = NULL;
+    rmig_cancel_free(cancel);
+}
+END_TEST
+
+static struct rmig_cancel *trigger_here;
+
+static int cancel_and_fail(struct fake *f, const struct rmig_run *run, uint64_t *sent_bytes_p)
+{
+    (void)f;
+    (void)run;
+    (void)sent_bytes_p;
+    rmig_cancel_trigger(trigger_here);
+    return -ENOTCONN;
+}
+
+START_TEST(cancel__is_what_a_failure_because_of_it_is_called)
+{
+    struct rmig_save_opts opts = {0};
+
+    ck_assert_int_eq(rmig_cancel_new(&trigger_here, NULL), 0);
+    opts.cancel = trigger_here;
+    guest_init(&guest, 1, 1u << 20);
+    guest_fill(&guest, 0, 0, 256, 1);
+    attach(cancel_and_fail);
+    start(&opts);
+    ck_assert_int_eq(rmig_save_round(save, &err), -ECANCELED);
+    ck_assert_int_eq(err.code, -ECANCELED);
+    ck_assert_int_eq(strncmp(err.msg, "cancelled: ", 11), 0);
+    rmig_save_free(save);
+    save = NULL;
+    fake_release(&fake);
+    rmig_cancel_free(trigger_here);
+}
+END_TEST
+
+START_TEST(cancel__before_the_call)
+{
+    struct rmig_save_opts opts = {0};
+    struct rmig_cancel *cancel = NULL;
+
+    ck_assert_int_eq(rmig_cancel_new(&cancel, NULL), 0);
+    opts.cancel = cancel;
+    guest_init(&guest, 1, 1u << 20);
+    start(&opts);
+    rmig_cancel_trigger(cancel);
+    ck_assert_int_eq(rmig_save_round(save, &err), -ECANCELED);
+    rmig_save_free(save);
+    save = NULL;
+    rmig_cancel_free(cancel);
+}
+END_TEST
+
+/* --- failure of the channel ------------------------------------------------------------------- */
+
+/* A whole move; len_p receives the bytes written. */
+static int whole_save(size_t fail_after, size_t *len_p, struct rmig_err *e)
+{
+    static const struct rmig_save_opts opts = {.window_ms = 1};
+    struct messages to;
+    struct rmig_out *o;
+    struct rmig_save *s = NULL;
+    int rc;
+
+    messages_init(&to);
+    to.fail_after = fail_after;
+    o = messages_out(&to);
+    rc = rmig_save_new(&s, o, guest.blocks, guest.count, &opts, e);
+    if (rc == 0)
+        rc = rmig_save_setup(s, e);
+    if (rc == 0)
+        rc = rmig_save_round(s, e);
+    if (rc == 0)
+        rc = rmig_save_complete(s, e);
+    if (rc == 0)
+        rc = rmig_save_section(s, "device", 0, 1, "state", 5, e);
+    if (rc == 0)
+        rc = rmig_save_end(s, e);
+    rmig_save_free(s);
+    ck_assert_int_eq(rmig_out_close(o, NULL), rc);
+    *len_p = to.len;
+    messages_release(&to);
+    return rc;
+}
+
+START_TEST(channel__failure_at_any_write_leaves_the_guest)
+{
+    struct guest copy;
+    size_t all, len;
+
+    guest_init(&guest, 2, 16 * RMIG_PAGE_BYTES);
+    guest_init(&copy, 2, 16 * RMIG_PAGE_BYTES);
+    guest_fill_mixed(&guest, 1);
+    guest_fill_mixed(&copy, 1);
+    ck_assert_int_eq(whole_save(SIZE_MAX, &all, &err), 0);
+    ck_assert_uint_gt(all, 10 * RMIG_PAGE_BYTES);
+    for (size_t n = 0; n < all; n += 997) {
+        struct rmig_err e = RMIG_ERR_INIT;
+
+        ck_assert_int_eq(whole_save(n, &len, &e), -EPIPE);
+        ck_assert_uint_le(len, n);
+        ck_assert_int_eq(e.code, -EPIPE);
+        ck_assert_str_eq(e.msg, "messages: told to fail");
+    }
+    guest_assert_equal(&guest, &copy);
+    guest_release(&copy);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("hooks/pace");
+    TCase *tc = tcase_create("pace");
+
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, window__ends_after_its_time);
+    tcase_add_test(tc, window__of_the_last_pass_ends_after_its_time_too);
+    tcase_add_loop_test(tc, rate__limit_is_kept, 0, 2);
+    tcase_add_test(tc, cancel__ends_the_wait_for_the_rate_limit);
+    tcase_add_test(tc, cancel__is_what_a_failure_because_of_it_is_called);
+    tcase_add_test(tc, cancel__before_the_call);
+    tcase_add_test(tc, channel__failure_at_any_write_leaves_the_guest);
+    suite_add_tcase(s, tc);
+    return run_suite(s);
+}

@@ -1,0 +1,215 @@
+/* bench_client.c -- the session of the source. */
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/bench_client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <rmig/rmig.h>
+
+#include "tools/bench_live.h"
+#include "tools/bench_move.h"
+#include "tools/bench_proto.h"
+#include "tools/bench_report.h"
+#include "tools/bench_units.h"
+
+#define READY_MS 10000
+
+struct client {
+    const struct bench_params *params;
+    struct bench_ctl ctl;
+    struct bench_ram ram;
+    struct bench_source source;
+    struct bench_result *results;
+    uint32_t count, room;
+    FILE *json; /* NULL: none */
+    FILE *text; /* where people look */
+};
+
+static enum bench_exit complain(enum bench_exit status, const struct rmig_err *err)
+{
+    fprintf(stderr, "rdma_migrate_bench: %s\n", err->msg);
+    return status;
+}
+
+static int open_json(struct client *c, struct rmig_err *err)
+{
+    const struct bench_params *p = c->params;
+
+    c->text = stdout;
+    if (!p->json)
+        return 0;
+    if (!p->json_file[0]) {
+        c->json = stdout;
+        c->text = stderr; /* standard output is for the program that reads the JSON */
+        return 0;
+    }
+    c->json = fopen(p->json_file, "we");
+    if (!c->json)
+        return rmig_err_set(err, -errno, "--json: cannot write %.128s: %s", p->json_file,
+                            strerror(errno));
+    return 0;
+}
+
+static int make_guest(struct client *c, struct rmig_err *err)
+{
+    const struct bench_params *p = c->params;
+    int rc;
+
+    if (getrandom(&c->source.token, sizeof(c->source.token), 0) != sizeof(c->source.token))
+        return rmig_err_set(err, -errno, "getrandom: %s", strerror(errno));
+    rc = bench_ram_map_guest(&c->ram, err);
+    if (rc == 0)
+        rc = bench_live_check(p, &c->ram, err);
+    if (rc < 0)
+        return rc;
+    return bench_guest_new(c->ram.guest, c->ram.nblocks, c->source.token, p->dirty_rate_bytes_per_s,
+                           p->dirty_set_bytes, &c->source.guest, err);
+}
+
+static int make_ram(struct client *c, struct rmig_cancel *stop, struct rmig_err *err)
+{
+    int rc = bench_ram_source(&c->ram, c->params, stop, err);
+
+    return rc < 0 || c->params->dirty_rate_bytes_per_s == 0 ? rc : make_guest(c, err);
+}
+
+static int prepare(struct client *c, struct rmig_err *err)
+{
+    json_t *msg = NULL;
+    int rc = bench_ctl_hello(&c->ctl, err);
+
+    if (rc == 0)
+        rc = bench_ctl_send(
+            &c->ctl, bench_prepare_encode(c->ram.blocks, c->ram.nblocks, c->source.token), err);
+    if (rc == 0)
+        rc = bench_ctl_expect(&c->ctl, "ready", READY_MS, &msg, err);
+    json_decref(msg);
+    return rc;
+}
+
+static void header(const struct client *c, const char *host, const char *port)
+{
+    const struct bench_params *p = c->params;
+    char size[32];
+
+    fprintf(c->text, "rdma_migrate_bench %s: %s in %u block%s to %s port %s, transport %s",
+            rmig_version(), bench_format_size(size, sizeof(size), c->ram.total_bytes),
+            c->ram.nblocks, c->ram.nblocks == 1 ? "" : "s", host, port,
+            p->compare ? "rdma and tcp" : bench_transport_name(p->transport));
+    if (p->dirty_rate_bytes_per_s)
+        fprintf(c->text, ", guest writing %.0f MB/s", (double)p->dirty_rate_bytes_per_s / 1e6);
+    fputc('\n', c->text);
+    fflush(c->text);
+}
+
+/* No session: what may be wrong at the server is not in the error. */
+static enum bench_exit no_session(const struct client *c, const struct rmig_err *err)
+{
+    const char *cure = "";
+
+    if (err->code == -ECONNREFUSED)
+        cure = "; start rdma_migrate_bench without HOST there";
+    else if (err->code == -ETIMEDOUT && c->ctl.ch)
+        cure = "; it serves one client at a time: is it busy?";
+    fprintf(stderr, "rdma_migrate_bench: %s%s\n", err->msg, cure);
+    return BENCH_CONNECT;
+}
+
+/* One run; its status. */
+static enum bench_exit run_once(struct client *c, enum bench_transport transport, uint32_t number)
+{
+    struct bench_result *r = &c->results[c->count++];
+    struct rmig_err err = RMIG_ERR_INIT;
+
+    *r = (struct bench_result){.run = number, .requested = transport};
+    bench_move(&c->source, r);
+    if (r->err.code)
+        complain(r->status, &r->err);
+    if (c->json && bench_report_json(c->json, c->params, r, &err) < 0)
+        return complain(BENCH_USAGE, &err);
+    return r->status;
+}
+
+/* A run whose memories differ or whose limit was missed is a result; one that failed ends it all.
+ */
+static bool goes_on(enum bench_exit status)
+{
+    return status == BENCH_OK || status == BENCH_VERIFY || status == BENCH_LIMIT;
+}
+
+/* What the program ends with: the first failure that says more than the ones before. */
+static enum bench_exit worse(enum bench_exit a, enum bench_exit b)
+{
+    static const int rank[] = {
+        [BENCH_OK] = 0,      [BENCH_LIMIT] = 1,    [BENCH_USAGE] = 2, [BENCH_NO_DEVICE] = 3,
+        [BENCH_CONNECT] = 4, [BENCH_TRANSFER] = 5, [BENCH_VERIFY] = 6};
+
+    return rank[b] > rank[a] ? b : a;
+}
+
+static enum bench_exit run_all(struct client *c)
+{
+    const struct bench_params *p = c->params;
+    enum bench_exit status = BENCH_OK, last = BENCH_OK;
+
+    for (uint32_t i = 1; i <= p->runs && goes_on(last); i++) {
+        last = run_once(c, p->compare ? BENCH_RDMA : p->transport, i);
+        status = worse(status, last);
+        if (p->compare && !c->results[c->count - 1].session_over) {
+            last = run_once(c, BENCH_TCP, i);
+            status = worse(status, last);
+        }
+    }
+    bench_report_table(c->text, c->results, c->count);
+    return status;
+}
+
+static enum bench_exit session(struct client *c, const char *host, const char *port,
+                               struct rmig_cancel *stop)
+{
+    struct rmig_err err = RMIG_ERR_INIT;
+    enum bench_exit status;
+    int rc = make_ram(c, stop, &err);
+
+    if (rc < 0)
+        return complain(rc == -ECANCELED ? BENCH_TRANSFER : BENCH_USAGE, &err);
+    c->room = c->params->runs * (c->params->compare ? 2 : 1);
+    c->results = calloc(c->room, sizeof(*c->results));
+    if (!c->results) {
+        rmig_err_set(&err, -ENOMEM, "--runs: out of memory for %u results", c->room);
+        return complain(BENCH_USAGE, &err);
+    }
+    if (bench_ctl_connect(&c->ctl, host, port, stop, &err) < 0 || prepare(c, &err) < 0)
+        return rmig_cancel_triggered(stop) ? complain(BENCH_TRANSFER, &err) : no_session(c, &err);
+    c->source.host = host;
+    header(c, host, port);
+    status = run_all(c);
+    if (!c->results[c->count - 1].session_over)
+        (void)bench_ctl_send(&c->ctl, json_pack("{s:s}", "op", "bye"), NULL); /* a courtesy */
+    return status;
+}
+
+enum bench_exit bench_client(const struct bench_params *params, const char *host, const char *port,
+                             struct rmig_cancel *stop)
+{
+    struct client c = {.params = params, .ctl.fd = -1, .ram.fd = -1};
+    struct rmig_err err = RMIG_ERR_INIT;
+    enum bench_exit status;
+
+    c.source = (struct bench_source){.params = params, .ctl = &c.ctl, .ram = &c.ram};
+    if (open_json(&c, &err) < 0)
+        return complain(BENCH_USAGE, &err);
+    status = session(&c, host, port, stop);
+    bench_ctl_close(&c.ctl);
+    bench_guest_free(c.source.guest);
+    bench_ram_release(&c.ram);
+    free(c.results);
+    if (c.json && c.json != stdout && fclose(c.json) == EOF && status == BENCH_OK) {
+        rmig_err_set(&err, -errno, "--json: %.128s: %s", params->json_file, strerror(errno));
+        status = complain(BENCH_USAGE, &err);
+    }
+    return status;
+}

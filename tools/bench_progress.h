@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bench_progress.h -- a bar on a terminal, a line an interval, while the RAM moves. */
+#ifndef TOOLS_BENCH_PROGRESS_H
+#define TOOLS_BENCH_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <rmig/save_load.h>
+
+struct bench_progress {
+    bool bar; /* standard error is a terminal */
+    uint64_t interval_ns;
+    uint64_t began_ns, shown_ns, reported_ns;
+    uint64_t shown_pages, reported_pages;
+    bool dirty_line; /* the bar is on the line */
+};
+
+/** Begin to show; interval_ns 0 = no lines. */
+void bench_progress_begin(struct bench_progress *progress, uint64_t interval_ns);
+
+/** Is anything shown, so that figures are wanted often? */
+bool bench_progress_wanted(const struct bench_progress *progress);
+
+/** The driver's progress callback; opaque is the struct. */
+void bench_progress_update(void *opaque, const struct rmig_ram_stats *stats);
+
+/** Remove the bar: call before printing anything else. */
+void bench_progress_end(struct bench_progress *progress);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bench_report.h -- the results, for people and for programs. */
+#ifndef TOOLS_BENCH_REPORT_H
+#define TOOLS_BENCH_REPORT_H
+
+#include <stdio.h>
+
+#include "tools/bench_result.h"
+
+/** Raised when a member of the JSON object changes its meaning; additions do not raise it. */
+#define BENCH_FORMAT_VERSION 1
+
+/** One object and a newline for one run. Returns: 0; -ENOMEM; -EIO. */
+int bench_report_json(FILE *to, const struct bench_params *params,
+                      const struct bench_result *result, struct rmig_err *err);
+
+/** The table: a row for each run that moved everything. */
+void bench_report_table(FILE *to, const struct bench_result *results, uint32_t count);
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rmig_cmd.c -- the options that commands of rmig share, and how they say what went wrong. */
+#include "tools/rmig_cmd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/bench_units.h"
+#include "tools/rmig_ram.h"
+
+enum key { KEY_MAX_RAM = 0x100, KEY_PIN_BUDGET, KEY_TIMEOUT, KEY_JSON };
+
+static const struct argp_option options[] = {
+    {.doc = "The peer:", .group = 10},
+    {"device", 'd', "NAME", 0, "RDMA device to use (default: the one the address chooses)", 10},
+    {"gid-index", 'x', "N", 0, "GID index to use with --device", 10},
+    {"ib-port", 'i', "N", 0, "Port of the RDMA device (default 1)", 10},
+    {"pin-budget", KEY_PIN_BUDGET, "SIZE", 0, "Most memory to have registered at once (default: all)",
+     10},
+    {"timeout", KEY_TIMEOUT, "SEC", 0, "Longest wait for a peer that says nothing (default 10)", 10},
+    {"max-ram", KEY_MAX_RAM, "SIZE", 0,
+     "Most guest RAM that a peer may ask for (default: the memory of this host)", 10},
+    {0},
+};
+
+static const struct argp_option json_options[] = {
+    {.doc = "Output:", .group = 20},
+    {"json", KEY_JSON, "FILE", OPTION_ARG_OPTIONAL, "A JSON object, to FILE or to standard output",
+     20},
+    {0},
+};
+
+static uint64_t number(struct argp_state *state, const char *option, const char *arg, uint64_t min,
+                       uint64_t max)
+{
+    uint64_t value = 0;
+
+    if (!bench_parse_u64(arg, min, max, &value))
+        argp_failure(state, CMD_USAGE, 0, "--%s: '%s' is not a number from %llu to %llu", option,
+                     arg, (unsigned long long)min, (unsigned long long)max);
+    return value;
+}
+
+static uint64_t size(struct argp_state *state, const char *option, const char *arg)
+{
+    uint64_t value = 0;
+
+    if (!bench_parse_size(arg, &value) || value == 0)
+        argp_failure(state, CMD_USAGE, 0, "--%s: '%s' is not a size such as 512M or 4G", option,
+                     arg);
+    return value;
+}
+
+static void text(struct argp_state *state, const char *option, const char *arg, char *buf,
+                 size_t len)
+{
+    if (snprintf(buf, len, "%s", arg) >= (int)len)
+        argp_failure(state, CMD_USAGE, 0, "--%s: longer than %zu bytes", option, len - 1);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct cmd_common *common = state->input;
+
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = common;
+        break;
+    case 'd':
+        text(state, "device", arg, common->link.device, sizeof(common->link.device));
+        break;
+    case 'x':
+        common->link.gid_index = (int32_t)number(state, "gid-index", arg, 0, 65535);
+        break;
+    case 'i':
+        common->link.ib_port = (uint32_t)number(state, "ib-port", arg, 1, 255);
+        break;
+    case KEY_PIN_BUDGET:
+        common->link.pin_budget_bytes = size(state, "pin-budget", arg);
+        break;
+    case KEY_TIMEOUT:
+        common->link.idle_timeout_ms = (uint32_t)number(state, "timeout", arg, 1, 86400) * 1000;
+        break;
+    case KEY_MAX_RAM:
+        common->max_ram_bytes = size(state, "max-ram", arg);
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static error_t parse_json(int key, char *arg, struct argp_state *state)
+{
+    struct cmd_common *common = state->input;
+
+    if (key != KEY_JSON)
+        return ARGP_ERR_UNKNOWN;
+    common->json = true;
+    text(state, "json", arg ? arg : "", common->json_file, sizeof(common->json_file));
+    return 0;
+}
+
+const struct argp cmd_json_argp = {.options = json_options, .parser = parse_json};
+
+static const struct argp_child children[] = {{&cmd_json_argp, 0, NULL, 0}, {0}};
+const struct argp cmd_common_argp = {.options = options, .parser = parse, .children = children};
+
+void cmd_common_init(struct cmd_common *common, struct rmig_cancel *cancel)
+{
+    *common = (struct cmd_common){.link = {.gid_index = -1, .cancel = cancel},
+                                  .max_ram_bytes = guest_ram_host_bytes()};
+}
+
+enum cmd_exit cmd_fail(const char *name, enum cmd_exit status, const struct rmig_err *err)
+{
+    fprintf(stderr, "rmig %s: %s\n", name, err->msg);
+    return status;
+}
+
+bool cmd_write_json(const char *name, const struct cmd_common *common, json_t *json)
+{
+    const char *path = common->json_file;
+    FILE *file = path[0] ? fopen(path, "w") : stdout;
+    bool written = file && json_dumpf(json, file, JSON_INDENT(2)) == 0 &&
+                   fputc('\n', file) != EOF && (path[0] ? fclose(file) : fflush(file)) == 0;
+
+    if (!written)
+        fprintf(stderr, "rmig %s: --json: %s: %s\n", name, path[0] ? path : "standard output",
+                strerror(errno));
+    json_decref(json);
+    return written;
+}
+
+enum cmd_exit cmd_link_status(int rc)
+{
+    switch (rc) {
+    case -EINVAL:
+    case -ENAMETOOLONG:
+        return CMD_USAGE;
+    case -ENODEV:
+    case -ENOENT: /* the plugin, or a library that it needs */
+    case -ENOEXEC:
+        return CMD_NO_DEVICE;
+    default:
+        return CMD_CONNECT;
+    }
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rmig_cmd.h -- the commands of rmig, and what they share: exit status, options, messages. */
+#ifndef TOOLS_RMIG_CMD_H
+#define TOOLS_RMIG_CMD_H
+
+#include <argp.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <rmig/rmig.h>
+
+#include "tools/rmig_link.h"
+
+/** Exit status, documented in rmig(1): those of rdma_migrate_bench that apply. */
+enum cmd_exit {
+    CMD_OK = 0,
+    CMD_USAGE = 2,     /* bad option, URI or file */
+    CMD_NO_DEVICE = 3, /* RDMA asked for and not to be had */
+    CMD_CONNECT = 4,   /* cannot listen or connect */
+    CMD_TRANSFER = 5   /* failed or cancelled half way, or the file is damaged */
+};
+
+/** Options that more than one command takes. */
+struct cmd_common {
+    struct link_opts link;
+    uint64_t max_ram_bytes; /* 0 = the memory of this host */
+    bool json;
+    char json_file[4096]; /* empty: standard output */
+};
+
+/** The argp child with the options of struct cmd_common, which is its input. */
+extern const struct argp cmd_common_argp;
+
+/** Of these --json alone, for a command without a peer; the input is the same. */
+extern const struct argp cmd_json_argp;
+
+/** Set what has no zero default. Requires: before parsing. */
+void cmd_common_init(struct cmd_common *common, struct rmig_cancel *cancel);
+
+/** One line on standard error: "rmig NAME: MESSAGE". Returns: status. */
+enum cmd_exit cmd_fail(const char *name, enum cmd_exit status, const struct rmig_err *err);
+
+/**
+ * Write what --json asks for, to where it asks; the object is gone afterwards.
+ * Returns: was all of it written? If not, standard error has said why.
+ */
+bool cmd_write_json(const char *name, const struct cmd_common *common, json_t *json);
+
+/** Status of a link that could not be opened. */
+enum cmd_exit cmd_link_status(int rc);
+
+/** The commands: parse their arguments, do their work, say what came of it. */
+enum cmd_exit cmd_receive(int argc, char **argv, struct rmig_cancel *cancel);
+enum cmd_exit cmd_send(int argc, char **argv, struct rmig_cancel *cancel);
+enum cmd_exit cmd_relay(int argc, char **argv, struct rmig_cancel *cancel);
+enum cmd_exit cmd_inspect(int argc, char **argv, struct rmig_cancel *cancel);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rmig_output.c -- writes a file out of sight and gives it its name at the end. */
+#include "tools/rmig_output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int path_error(const char *path, struct rmig_err *err)
+{
+    int code = errno;
+
+    return rmig_err_set(err, -code, "%.180s: %s", path, strerror(code));
+}
+
+/* The folder that a path is in, with the slash; empty for the current one. */
+static int folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? (int)(slash - path + 1) : 0;
+}
+
+static int open_named(struct output *output, struct rmig_err *err)
+{
+    output->fd = mkostemp(output->temp, O_CLOEXEC);
+    if (output->fd >= 0)
+        return 0;
+    output->temp[0] = '\0';
+    return path_error(output->path, err);
+}
+
+static int open_hidden(struct output *output, struct rmig_err *err)
+{
+    int len = folder_length(output->path);
+    char folder[sizeof(output->temp)];
+
+    snprintf(folder, sizeof(folder), "%.*s", len ? len : 1, len ? output->path : ".");
+    output->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (output->fd >= 0)
+        return 0;
+    if (errno != EOPNOTSUPP && errno != EISDIR)
+        return path_error(output->path, err);
+    return open_named(output, err);
+}
+
+int output_open(struct output *output, const char *path, struct rmig_err *err)
+{
+    int len = folder_length(path);
+    struct stat st;
+
+    *output = (struct output){.path = path, .fd = -1};
+    if (!path[len] || snprintf(output->temp, sizeof(output->temp), "%.*s.%s.XXXXXX", len, path,
+                               path + len) >= (int)sizeof(output->temp))
+        return rmig_err_set(err, -EINVAL, "'%.180s' is not the name of a file", path);
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        errno = EISDIR;
+        return path_error(path, err);
+    }
+    if (stat(path, &st) < 0 || S_ISREG(st.st_mode))
+        return open_hidden(output, err);
+    output->in_place = true;
+    output->fd = open(path, O_WRONLY | O_CLOEXEC);
+    return output->fd < 0 ? path_error(path, err) : 0;
+}
+
+/* From nameless to a name beside the last one. */
+static int give_name(struct output *output, struct rmig_err *err)
+{
+    char self[32];
+    int fd;
+
+    fd = mkostemp(output->temp, O_CLOEXEC); /* finds a free name */
+    if (fd < 0)
+        return path_error(output->path, err);
+    close(fd);
+    unlink(output->temp);
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", output->fd);
+    if (linkat(AT_FDCWD, self, AT_FDCWD, output->temp, AT_SYMLINK_FOLLOW) == 0)
+        return 0;
+    return path_error(output->path, err);
+}
+
+static bool is_nameless(const struct output *output)
+{
+    struct stat st;
+
+    return fstat(output->fd, &st) == 0 && st.st_nlink == 0;
+}
+
+static int sync_folder(const struct output *output, struct rmig_err *err)
+{
+    int len = folder_length(output->path), rc;
+    char folder[sizeof(output->temp)];
+    int fd;
+
+    snprintf(folder, sizeof(folder), "%.*s", len ? len : 1, len ? output->path : ".");
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    rc = fd < 0 || fsync(fd) < 0 ? path_error(output->path, err) : 0;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int output_publish(struct output *output, bool sync, struct rmig_err *err)
+{
+    int rc;
+
+    if (output->in_place)
+        return 0;
+    if (sync && fsync(output->fd) < 0)
+        return path_error(output->path, err);
+    rc = is_nameless(output) ? give_name(output, err) : 0;
+    if (rc == 0 && rename(output->temp, output->path) < 0) {
+        rc = path_error(output->path, err);
+        unlink(output->temp);
+    }
+    if (rc < 0)
+        return rc;
+    output->temp[0] = '\0';
+    return sync ? sync_folder(output, err) : 0;
+}
+
+void output_close(struct output *output)
+{
+    if (output->fd < 0)
+        return;
+    if (!output->in_place && output->temp[0] && !is_nameless(output))
+        unlink(output->temp);
+    close(output->fd);
+    output->fd = -1;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rmig_output.h -- a file that appears under its name only when it is whole. */
+#ifndef TOOLS_RMIG_OUTPUT_H
+#define TOOLS_RMIG_OUTPUT_H
+
+#include <stdbool.h>
+#include <rmig/error.h>
+
+struct output {
+    const char *path;
+    int fd;          /* -1: not open */
+    bool in_place;   /* a device or pipe: there is nothing to hide */
+    char temp[4096]; /* name of what is not whole yet; empty where the system needs none */
+};
+
+/**
+ * Open for writing, in the folder of path. Where the file system can, what is written has no name
+ * before output_publish(), so that nothing is left even if the program is killed.
+ * Requires: path outlives it. Returns: 0; -EISDIR, -EACCES and others of open(2).
+ */
+int output_open(struct output *output, const char *path, struct rmig_err *err);
+
+/** Give it its name, in place of any file of that name; sync: on disk first. Returns: 0; -errno. */
+int output_publish(struct output *output, bool sync, struct rmig_err *err);
+
+/** Close; what was not published is gone. Fine on one that is not open. */
+void output_close(struct output *output);
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rmig_send.c -- a source that has its guest from a file instead of running it. */
+#include "tools/rmig_cmd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/rmig_ram.h"
+#include "tools/rmig_report.h"
+#include "tools/rmig_store.h"
+
+static const char name[] = "send";
+
+struct send {
+    struct cmd_common common;
+    const char *file;
+    const char *uri;
+    struct link link;
+    struct guest_ram ram;
+    struct report report;
+};
+
+/* --- options ---------------------------------------------------------------------------------- */
+
+enum key { KEY_PIN_ALL = 0x200 };
+
+static const struct argp_option options[] = {
+    {"pin-all", KEY_PIN_ALL, NULL, 0, "Register all RAM at set-up instead of on demand", 1},
+    {0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct send *s = state->input;
+
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &s->common;
+        break;
+    case KEY_PIN_ALL:
+        s->common.link.pin_all = true;
+        break;
+    case ARGP_KEY_ARG:
+        if (s->uri)
+            argp_failure(state, CMD_USAGE, 0, "'%s': FILE and URI are enough", arg);
+        if (s->file)
+            s->uri = arg;
+        else
+            s->file = arg;
+        break;
+    case ARGP_KEY_END:
+        if (!s->uri)
+            argp_failure(state, CMD_USAGE, 0, "FILE and URI are needed");
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static const struct argp_child children[] = {{&cmd_common_argp, 0, NULL, 0}, {0}};
+static const struct argp argp = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "FILE URI",
+    .doc = "Replay a stored migration stream to a destination.\v"
+           "URI: rdma:HOST:PORT, tcp:HOST:PORT, unix:PATH to connect to; exec:COMMAND, fd:N, "
+           "file:PATH to write.",
+    .children = children,
+};
+
+/* --- the move --------------------------------------------------------------------------------- */
+
+static int save(struct send *s, struct rmig_err *err)
+{
+    const struct rmig_save_opts opts = {
+        .machine = s->ram.machine[0] ? s->ram.machine : NULL,
+        .acknowledge = true,
+        .cancel = s->common.link.cancel,
+        .progress = report_progress,
+        .progress_opaque = &s->report,
+    };
+    struct rmig_save *driver = NULL;
+    int rc = rmig_save_new(&driver, s->link.out, s->ram.blocks, s->ram.nblocks, &opts, err);
+
+    if (rc == 0)
+        rc = rmig_save_setup(driver, err);
+    if (rc == 0)
+        rc = rmig_save_complete(driver, err);
+    if (rc == 0)
+        report_phase(&s->report, "devices");
+    if (rc == 0)
+        rc = rmig_save_tail(driver, s->ram.tail, s->ram.tail_bytes, err);
+    if (rc == 0)
+        s->report.out = *rmig_save_stats(driver);
+    s->report.wire_bytes = link_wire_bytes(&s->link);
+    s->report.peak_pinned_bytes = link_peak_pinned_bytes(&s->link);
+    rmig_save_free(driver);
+    return rc;
+}
+
+static enum cmd_exit move(struct send *s, struct rmig_err *err)
+{
+    int rc;
+
+    report_note(&s->report, "the destination is there");
+    rc = save(s, err);
+    if (rc == 0)
+        rc = link_finish(&s->link, err);
+    report_end(&s->report, rc == 0 ? &s->ram : NULL, err);
+    return rc < 0 ? CMD_TRANSFER : CMD_OK;
+}
+
+/* The file first: a destination is of no use without it. */
+static enum cmd_exit prepare(struct send *s, struct rmig_err *err)
+{
+    int rc = store_load(s->file, &s->ram, s->common.max_ram_bytes, s->common.link.cancel, err);
+
+    if (rc < 0)
+        return rc == -ENOENT || rc == -EACCES || rc == -EISDIR ? CMD_USAGE : CMD_TRANSFER;
+    rc = link_init(&s->link, s->uri, &s->common.link, err);
+    report_begin(&s->report);
+    if (rc == 0)
+        rc = link_connect(&s->link, err);
+    return rc < 0 ? cmd_link_status(rc) : CMD_OK;
+}
+
+enum cmd_exit cmd_send(int argc, char **argv, struct rmig_cancel *cancel)
+{
+    struct send s = {0};
+    struct rmig_err err = RMIG_ERR_INIT;
+    enum cmd_exit status;
+
+    cmd_common_init(&s.common, cancel);
+    argp_err_exit_status = CMD_USAGE;
+    argv[0] = (char[]){"rmig send"};
+    argp_parse(&argp, argc, argv, 0, NULL, &s);
+    report_init(&s.report, name, &s.common);
+    guest_ram_init(&s.ram);
+    status = prepare(&s, &err);
+    if (status == CMD_OK)
+        status = move(&s, &err);
+    if (status != CMD_OK)
+        (void)cmd_fail(name, status, &err);
+    link_close(&s.link);
+    guest_ram_release(&s.ram);
+    return status;
+}

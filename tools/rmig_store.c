@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rmig_store.c -- writes and reads the file that holds a guest. */
+#include "tools/rmig_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int store_open(struct store *store, const char *path, struct rmig_err *err)
+{
+    *store = (struct store){0};
+    return output_open(&store->output, path, err);
+}
+
+static int open_stream(struct store *store, struct rmig_cancel *cancel, struct rmig_err *err)
+{
+    const struct rmig_channel_opts opts = {.cancel = cancel};
+    struct rmig_channel *ch = NULL;
+    int fd = fcntl(store->output.fd, F_DUPFD_CLOEXEC, 0);
+    int rc;
+
+    if (fd < 0)
+        return rmig_err_set(err, -errno, "%.180s: %s", store->output.path, strerror(errno));
+    rc = rmig_channel_from_fd(fd, &opts, &ch, err);
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    rc = rmig_out_new(ch, &store->out, err);
+    if (rc < 0)
+        (void)rmig_channel_close(ch, NULL);
+    return rc;
+}
+
+static int put_ram(struct store *store, const struct guest_ram *ram, struct rmig_cancel *cancel,
+                   struct rmig_err *err)
+{
+    const struct rmig_save_opts opts = {.machine = ram->machine[0] ? ram->machine : NULL,
+                                        .cancel = cancel};
+    int rc = rmig_save_new(&store->save, store->out, ram->blocks, ram->nblocks, &opts, err);
+
+    if (rc == 0)
+        rc = rmig_save_setup(store->save, err);
+    if (rc == 0)
+        rc = rmig_save_complete(store->save, err);
+    return rc == 0 ? rmig_out_flush(store->out) : rc;
+}
+
+int store_put_ram(struct store *store, const struct guest_ram *ram, bool sync,
+                  struct rmig_cancel *cancel, struct rmig_err *err)
+{
+    int rc = open_stream(store, cancel, err);
+
+    if (rc == 0)
+        rc = put_ram(store, ram, cancel, err);
+    if (rc == 0 && sync && !store->output.in_place && fdatasync(store->output.fd) < 0)
+        rc = rmig_err_set(err, -errno, "%.180s: %s", store->output.path, strerror(errno));
+    if (rc < 0)
+        rmig_err_prefix(err, "storing the RAM");
+    return rc;
+}
+
+int store_put_tail(struct store *store, const struct guest_ram *ram, struct rmig_err *err)
+{
+    int rc = rmig_save_tail(store->save, ram->tail, ram->tail_bytes, err);
+
+    if (rc < 0)
+        rmig_err_prefix(err, "storing the device state");
+    return rc;
+}
+
+struct rmig_ram_stats store_stats(const struct store *store)
+{
+    return *rmig_save_stats(store->save);
+}
+
+int store_publish(struct store *store, bool sync, struct rmig_err *err)
+{
+    struct rmig_out *out = store->out;
+    int rc;
+
+    store->out = NULL;
+    rc = rmig_out_close(out, err);
+    return rc < 0 ? rc : output_publish(&store->output, sync, err);
+}
+
+void store_close(struct store *store)
+{
+    rmig_save_free(store->save);
+    (void)rmig_out_close(store->out, NULL); /* whole ones have been closed before */
+    if (store->output.path)
+        output_close(&store->output);
+    *store = (struct store){0};
+}
+
+/* --- the RAM by itself ------------------------------------------------------------------------ */
+
+int store_image(int fd, const struct rmig_block *block, struct rmig_err *err)
+{
+    const uint8_t *host = block->host;
+
+    if (ftruncate(fd, (off_t)block->len_bytes) < 0)
+        return rmig_err_set(err, -errno, "RAM image: %s", strerror(errno));
+    for (uint64_t at = 0; at < block->len_bytes; at += RMIG_PAGE_BYTES) {
+        uint64_t end = at;
+
+        while (end < block->len_bytes && !guest_ram_page_is_zero(block, end))
+            end += RMIG_PAGE_BYTES;
+        while (at < end) {
+            ssize_t n = pwrite(fd, host + at, end - at, (off_t)at);
+
+            if (n < 0)
+                return rmig_err_set(err, -errno, "RAM image: %s", strerror(errno));
+            at += (uint64_t)n;
+        }
+    }
+    return 0;
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static int open_file(const char *path, struct rmig_cancel *cancel, struct rmig_in **in_p,
+                     struct rmig_err *err)
+{
+    const struct rmig_channel_opts opts = {.cancel = cancel};
+    struct rmig_uri uri = {.kind = RMIG_URI_FILE, .fd = -1};
+    struct rmig_channel *ch = NULL;
+    int rc;
+
+    if (snprintf(uri.path, sizeof(uri.path), "%s", path) >= (int)sizeof(uri.path))
+        return rmig_err_set(err, -ENAMETOOLONG, "the file's name is longer than %zu bytes",
+                            sizeof(uri.path) - 1);
+    rc = rmig_channel_open(&uri, RMIG_OPEN_READ, &opts, &ch, err);
+    if (rc < 0)
+        return rc;
+    rc = rmig_in_new(ch, in_p, err);
+    if (rc < 0)
+        (void)rmig_channel_close(ch, NULL);
+    return rc;
+}
+
+int store_load(const char *path, struct guest_ram *ram, uint64_t max_ram_bytes,
+               struct rmig_cancel *cancel, struct rmig_err *err)
+{
+    const struct rmig_load_opts opts = {.cancel = cancel,
+                                        .tail = guest_ram_take_tail,
+                                        .tail_opaque = ram,
+                                        .layout = guest_ram_make,
+                                        .layout_opaque = ram,
+                                        .max_ram_bytes = max_ram_bytes};
+    struct rmig_load *load = NULL;
+    struct rmig_in *in = NULL;
+    int rc = open_file(path, cancel, &in, err);
+
+    if (rc < 0)
+        return rc;
+    rc = rmig_load_new(&load, in, NULL, 0, &opts, err);
+    if (rc == 0)
+        rc = rmig_load_run(load, err);
+    if (rc < 0)
+        rmig_err_prefix(err, "%.120s", path);
+    rmig_load_free(load);
+    (void)rmig_in_close(in, NULL);
+    return rc;
+}
