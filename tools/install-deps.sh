@@ -5,6 +5,8 @@ set -eu
 
 build='gcc libc6-dev make autoconf automake libtool pkg-config libibverbs-dev librdmacm-dev zlib1g-dev libjansson-dev
     libxxhash-dev check'
+gate='procps gdb shellcheck mandoc python3 python3-jsonschema qemu-system-x86 rdma-core ibverbs-providers
+    ibverbs-utils rdmacm-utils perftest busybox-static kmod iproute2 cpio xz-utils zstd util-linux'
 test='clang clang-format llvm libclang-rt-dev valgrind gdb gcovr shellcheck mandoc python3 python3-jsonschema
     qemu-system-x86 rdma-core ibverbs-providers ibverbs-utils rdmacm-utils perftest busybox-static kmod iproute2
     iputils-ping cpio xz-utils procps util-linux'
@@ -14,9 +16,10 @@ uml='gcc libc6-dev make flex bison bc binutils xz-utils iproute2 rdma-core ibver
 usage()
 {
     cat <<'EOF'
-usage: install-deps.sh [--build|--test|--uml|--all] [--list]
+usage: install-deps.sh [--build|--gate|--test|--uml|--all] [--list]
 
   --build  what ./configure && make && make check need (the default)
+  --gate   what tests/run.sh needs, the build included
   --test   what the analysers, the interop tests and the software RDMA guests need
   --uml    what tests/softroce/run --lane=uml needs
   --all    all of these
@@ -57,9 +60,10 @@ wanted='' list=0
 for option in "$@"; do
     case $option in
     --build) wanted="$wanted $build" ;;
+    --gate) wanted="$wanted $build $gate" ;;
     --test) wanted="$wanted $test" ;;
     --uml) wanted="$wanted $uml" ;;
-    --all) wanted="$wanted $build $test $uml" ;;
+    --all) wanted="$wanted $build $gate $test $uml" ;;
     --list) list=1 ;;
     --help)
         usage
@@ -93,8 +97,16 @@ fi
 say "installing: $needed"
 export DEBIAN_FRONTEND=noninteractive
 # shellcheck disable=SC2086  # a list of words
-if ! known $needed || ! install $needed; then
-    # The lists are missing or older than the archive.
-    apt-get -q update
-    install $needed
+if known $needed && install $needed; then
+    exit 0
 fi
+# The lists are missing or older than the archive, or the archive did not answer.
+for try in 1 2 3; do
+    say "try $try of 3"
+    # shellcheck disable=SC2086  # a list of words
+    if apt-get -q update && install $needed; then
+        exit 0
+    fi
+done
+say "could not be installed: $needed"
+exit 1

@@ -1,0 +1,226 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# full.sh -- the tests that take longer than every change can wait for, in parts
+# shellcheck disable=SC2317 # the parts are called by their names
+set -u
+here=$(cd "$(dirname "$0")" && pwd -P)
+top=${here%/*}
+# shellcheck source=tests/lib/steps.sh
+. "$here/lib/steps.sh"
+
+# name, minutes on two cores, and what it is
+parts='
+slow           5 the unit tests that wait or try much, and the limits of time that are promised
+valgrind       9 the unit tests under valgrind, but for those of rdma
+valgrind-rdma  9 the unit tests of rdma under valgrind
+tsan           9 the unit tests with the thread sanitizer
+without-rdma   4 the build and make check where there is no libibverbs
+clang          4 the build and make check with clang
+coverage       5 lines of stream/ hooks/ migrate/ rdma/ that the unit tests reach: at least 90 %
+dist           7 make distcheck; every file is in the tarball; install, and a program that uses it
+fuzz           8 each fuzz target for a minute
+hypervisor     3 moves of guests that run, on real KVM
+interop        9 guests of a stock QEMU through rmig, without RDMA
+'
+
+usage()
+{
+    cat <<'END'
+usage: tests/full.sh [--keep] PART...
+       tests/full.sh --list
+
+Runs the parts named, each in builds of its own; the last line is "N passed, N failed, N skipped". As root it
+installs the packages that are missing.
+
+  --list   the parts, with the minutes they take on two cores
+  --keep   keep the build trees
+  --help   this text
+
+Environment: RMIG_TEST_FACTOR   multiplies the counts and times of what counts something (default 1)
+END
+}
+
+# field PART: its line of the table, if there is one
+field()
+{
+    echo "$parts" | awk -v name="$1" '$1 == name'
+}
+
+# the rest of the part makes no sense without it
+must()
+{
+    "$@" || closing
+}
+
+# What is promised is checked here, without slack, and alone.
+part_slow()
+{
+    must build plain --enable-werror CFLAGS='-O2 -g1'
+    unset RMIG_TEST_SLACK_MS
+    jobs=1 RMIG_MUTATIONS=$((1000000 * factor)) make_check plain check-slow
+    make_check plain check-unit
+}
+
+# The kernel is asked with mlock2(2), which valgrind does not know. The framework's limits are stretched.
+under_valgrind()
+{
+    must build plain --enable-werror CFLAGS='-O1 -g'
+    CK_EXCLUDE_TAGS=memlock CK_TIMEOUT_MULTIPLIER=20 RMIG_MUTATIONS=$((2000 * factor)) \
+        make_check plain check-valgrind TEST_DEADLINE_S=500 "$@"
+}
+
+part_valgrind()
+{
+    # shellcheck disable=SC2016 # for make
+    under_valgrind VALGRIND_TESTS='$(CORE_TESTS) $(TOOLS_UNIT_TESTS)'
+}
+
+part_valgrind_rdma()
+{
+    # shellcheck disable=SC2016 # for make
+    under_valgrind VALGRIND_TESTS='$(RDMA_TESTS)'
+}
+
+part_tsan()
+{
+    # Kernels that spread mappings widely need the spreading off for this sanitizer.
+    local plain=
+    ! setarch -R true 2>/dev/null || plain='setarch -R'
+    must build tsan --enable-sanitizers=thread CFLAGS='-O1 -g'
+    # The thread that glibc's getaddrinfo_a makes behind the sanitizer's back crashes in it.
+    export CK_EXCLUDE_TAGS='resolve lookup connecting' CK_TIMEOUT_MULTIPLIER=10
+    export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:handle_segv=0:suppressions=$work/src/tests/tsan.supp"
+    RMIG_MUTATIONS=$((10000 * factor)) make_check tsan check-unit LOG_COMPILER="$work/src/tests/lib/deadline 500 $plain"
+}
+
+part_without_rdma()
+{
+    must build plain --enable-werror --without-rdma CFLAGS='-O1 -g1'
+    make_check plain check
+}
+
+part_clang()
+{
+    must build clang --enable-werror CC=clang CXX=clang++ CFLAGS='-O1 -g1'
+    make_check clang check
+}
+
+part_coverage()
+{
+    must build coverage --enable-coverage CFLAGS='-g'
+    make_check coverage check-unit
+    step "line coverage of at least 90 %" gcovr --root "$work/src" \
+        --object-directory "$work/coverage" --exclude-unreachable-branches \
+        --filter "$work/src/stream/" --filter "$work/src/hooks/" --filter "$work/src/rdma/" \
+        --filter "$work/src/migrate/" \
+        --exclude "$work/src/rdma/verbs.c" --fail-under-line 90 --print-summary \
+        "$work/coverage"
+}
+
+part_fuzz()
+{
+    local out=$work/fuzz.out rc name
+    "$work/src/tests/fuzz/run.sh" $((60 * factor)) 2>&1 | tee "$out"
+    rc=${PIPESTATUS[0]}
+    tally_lines "$out" "$rc" "tests/fuzz/run.sh"
+}
+
+part_dist()
+{
+    local dest=$work/dest pc page
+    must build plain --enable-werror CFLAGS='-O1 -g1'
+    step "make distcheck" make -s -C "$work/plain" "-j$((2 * jobs))" distcheck
+    step "the tarball has every file" tarball_is_complete
+    cd "$work" || exit 1
+    must step "make install" make -s -C "$work/plain" install DESTDIR="$dest"
+    pc=$(find "$dest" -name rmig.pc)
+    cat >embed.c <<'END'
+#include <stdio.h>
+#include <rmig/rmig.h>
+int main(void) { return puts(rmig_version()) == EOF; }
+END
+    PKG_CONFIG_LIBDIR=${pc%/*}:$(pkg-config --variable pc_path pkg-config)
+    export PKG_CONFIG_LIBDIR PKG_CONFIG_SYSROOT_DIR=$dest
+    # shellcheck disable=SC2046
+    step "pkg-config finds the library" cc -o embed embed.c $(pkg-config --cflags --libs rmig)
+    step "the program runs" env LD_LIBRARY_PATH="$(dirname "$(find "$dest" -name 'librmig.so')")" ./embed
+    # shellcheck disable=SC2046
+    step "the same in C++" c++ -x c++ -std=c++11 -o embed_cc embed.c $(pkg-config --cflags --libs rmig)
+    step "./run without installing" "$work/plain/run" rdma_migrate_bench --version
+    for page in "$work"/src/docs/*.[1-9]; do
+        step "installed: ${page##*/}" test -n "$(find "$dest" -path "*/man/*" -name "${page##*/}")"
+    done
+}
+
+tarball_is_complete()
+{
+    local name
+    name=$(basename "$work"/plain/rmig-*.tar.xz .tar.xz)
+    (cd "$work/src" && find . -type f -newer "$work/stamp" -prune -o -type f -print) |
+        sed 's|^\./||' | grep -vxE '\.gitignore|.*/\.gitignore|m4/\.gitkeep|.*~' | sort \
+        >"$work/wanted"
+    tar -tf "$work/plain/$name.tar.xz" | sed "s|^$name/||" | sort >"$work/packed"
+    comm -23 "$work/wanted" "$work/packed" | sed 's/^/not in the tarball: /' | tee "$work/missing"
+    [ ! -s "$work/missing" ]
+}
+
+part_hypervisor()
+{
+    local out=$work/hypervisor.out
+    must build plain --enable-werror CFLAGS='-O1 -g1'
+    "$work/plain/run" "$work/src/tests/hypervisor/run" --moves=$((20 * factor)) \
+        --faults=$((100 * factor)) 2>&1 | tee "$out"
+    tally_lines "$out" "${PIPESTATUS[0]}" "tests/hypervisor/run"
+}
+
+part_interop()
+{
+    local out=$work/interop.out
+    must build plain --enable-werror CFLAGS='-O1 -g1'
+    abs_top_builddir=$work/plain "$work/src/tests/interop/run" --lane=none --moves=$((5 * factor)) \
+        --kills=$((2 * factor)) 2>&1 | tee "$out"
+    tally_lines "$out" "${PIPESTATUS[0]}" "tests/interop/run"
+}
+
+# tally_lines FILE STATUS NAME: count the PASS:, FAIL: and SKIP: lines of a script that ended with STATUS
+tally_lines()
+{
+    local p f s prefix='^([01]: )?'
+    p=$(grep -cE "${prefix}PASS: " "$1") f=$(grep -cE "${prefix}FAIL: " "$1")
+    s=$(grep -cE "${prefix}SKIP: " "$1")
+    case $2 in
+    77) s=$((s + 1)) ;;
+    0) [ $((p + f)) -gt 0 ] || { echo "FAIL: $3 ran no test"; f=1; } ;;
+    *) [ "$f" -gt 0 ] || { echo "FAIL: $3 ended with status $2"; f=1; } ;;
+    esac
+    tally "$p" "$f" "$s"
+}
+
+keep=0 list=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --keep) keep=1 ;;
+    --list) echo "$parts" | sed '/^$/d'; exit 0 ;;
+    --help) usage; exit 0 ;;
+    -*) echo "tests/full.sh: unknown option $1; try --help" >&2; exit 2 ;;
+    *)
+        [ -n "$(field "$1")" ] || { echo "tests/full.sh: no part $1; try --list" >&2; exit 2; }
+        list="$list $1"
+        ;;
+    esac
+    shift
+done
+[ -n "$list" ] || { usage; exit 2; }
+
+factor=${RMIG_TEST_FACTOR:-1}
+export RMIG_TEST_FACTOR=$factor
+# Limits of time tell a slow call from a hang, but for the part that is about them.
+export RMIG_TEST_SLACK_MS=5000 RMIG_MUTATIONS=20000
+
+begin
+step "packages" "$top/tools/install-deps.sh" --all
+for part in $list; do
+    echo "--- $part"
+    "part_${part//-/_}"
+done
+closing
