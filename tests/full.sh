@@ -56,7 +56,7 @@ must()
 part_slow()
 {
     must build plain --enable-werror CFLAGS='-O2 -g1'
-    unset RMIG_TEST_SLACK_MS
+    unset RMIG_TEST_SLACK_MS CK_EXCLUDE_TAGS
     jobs=1 RMIG_MUTATIONS=$((1000000 * factor)) make_check plain check-slow
     make_check plain check-unit
 }
@@ -65,7 +65,7 @@ part_slow()
 under_valgrind()
 {
     must build plain --enable-werror CFLAGS='-O1 -g'
-    CK_EXCLUDE_TAGS=memlock CK_TIMEOUT_MULTIPLIER=20 RMIG_MUTATIONS=$((2000 * factor)) \
+    CK_EXCLUDE_TAGS='memlock speed' CK_TIMEOUT_MULTIPLIER=20 RMIG_MUTATIONS=$((2000 * factor)) \
         make_check plain check-valgrind TEST_DEADLINE_S=500 "$@"
 }
 
@@ -88,7 +88,7 @@ part_tsan()
     ! setarch -R true 2>/dev/null || plain='setarch -R'
     must build tsan --enable-sanitizers=thread CFLAGS='-O1 -g'
     # The thread that glibc's getaddrinfo_a makes behind the sanitizer's back crashes in it.
-    export CK_EXCLUDE_TAGS='resolve lookup connecting' CK_TIMEOUT_MULTIPLIER=10
+    export CK_EXCLUDE_TAGS='resolve lookup connecting speed' CK_TIMEOUT_MULTIPLIER=10
     export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:handle_segv=0:suppressions=$work/src/tests/tsan.supp"
     RMIG_MUTATIONS=$((10000 * factor)) make_check tsan check-unit LOG_COMPILER="$work/src/tests/lib/deadline 500 $plain"
 }
@@ -215,7 +215,7 @@ done
 factor=${RMIG_TEST_FACTOR:-1}
 export RMIG_TEST_FACTOR=$factor
 # Limits of time tell a slow call from a hang, but for the part that is about them.
-export RMIG_TEST_SLACK_MS=5000 RMIG_MUTATIONS=20000
+export RMIG_TEST_SLACK_MS=5000 RMIG_MUTATIONS=20000 CK_EXCLUDE_TAGS=speed
 
 begin
 step "packages" "$top/tools/install-deps.sh" --all

@@ -33,7 +33,7 @@ for option in "$@"; do
 done
 
 # Limits on time tell a wait without an end from a slow one here; the promises are for full.sh.
-export RMIG_TEST_SLACK_MS=20000 RMIG_MUTATIONS=20000
+export RMIG_TEST_SLACK_MS=20000 RMIG_MUTATIONS=20000 CK_EXCLUDE_TAGS=speed
 
 begin
 step "packages" "$top/tools/install-deps.sh" --gate

@@ -67,13 +67,13 @@ one_line()
     }
 }
 
-# wait_line FILE PATTERN -- until a line matches, 10 s at most
+# wait_line FILE PATTERN -- until a line matches, a minute at most
 wait_line()
 {
     i=0
     until grep -Eq -e "$2" "$1" 2>/dev/null; do
         i=$((i + 1))
-        [ $i -le 200 ] || { fault "no line in ${1##*/} matches '$2' in 10 s"; cat "$1"; exit 1; }
+        [ $i -le 1200 ] || { fault "no line in ${1##*/} matches '$2' in a minute"; cat "$1"; exit 1; }
         sleep 0.05
     done
 }

@@ -31,7 +31,7 @@ for kind in garbage long version message json half huge wrap negative ragged str
     python3 "$top/tests/tools/peer.py" send "$port" "$kind"
     wait_line "$scratch/server.err" '.'
     i=0
-    while [ "$(wc -l <"$scratch/server.err")" -le "$lines" ] && [ $i -lt 100 ]; do
+    while [ "$(wc -l <"$scratch/server.err")" -le "$lines" ] && [ $i -lt 1200 ]; do
         sleep 0.05
         i=$((i + 1))
     done

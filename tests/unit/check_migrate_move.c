@@ -555,8 +555,6 @@ int main(void)
     tcase_add_test(tc, step__one_thread_drives_both_ends);
     tcase_add_test(tc, store__a_guest_lies_in_a_file_and_runs_from_it);
     tcase_add_loop_test(tc, store__a_file_that_is_cut_off_does_not_run, 0, 2);
-    tcase_add_test(tc, converge__a_guest_that_is_too_fast_stays_at_the_deadline);
-    tcase_add_test(tc, converge__with_auto_converge_it_is_slowed_until_it_fits);
     tcase_add_test(tc, fail__a_destination_that_refuses_says_why);
     tcase_add_test(tc, fail__a_guest_that_does_not_start_there_runs_here);
     tcase_add_loop_test(tc, fail__an_op_of_the_source, 0, 2);
@@ -570,6 +568,14 @@ int main(void)
         tcase_add_test(tc, strangers__are_sent_away_and_the_wait_goes_on);
     tcase_add_test(tc, new__what_is_wrong_is_named);
     tcase_add_loop_test(tc, free__ends_what_runs, 0, 2);
+    suite_add_tcase(s, tc);
+    /* how fast the guest is and the move: not for a machine that does other work */
+    tc = tcase_create("converge");
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_set_timeout(tc, 60);
+    tcase_set_tags(tc, "speed");
+    tcase_add_test(tc, converge__a_guest_that_is_too_fast_stays_at_the_deadline);
+    tcase_add_test(tc, converge__with_auto_converge_it_is_slowed_until_it_fits);
     suite_add_tcase(s, tc);
     return run_suite(s);
 }
