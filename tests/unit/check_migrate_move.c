@@ -31,7 +31,7 @@ static void setup(void)
 {
     vm_init(&here);
     vm_init(&there);
-    guest_fill(&here.guest, 0, 100, 500, 7);
+    guest_fill(&here.guest, 0, 512, 500, 7); /* behind what the vCPU writes to */
     source = NULL;
     dest = NULL;
     source_opts = (struct rmig_source_opts){.struct_size = sizeof(source_opts),

@@ -88,8 +88,8 @@ START_TEST(connect__what_is_asked_for)
     params.nqueue_pairs = cases[_i].nqueue_pairs;
     task_start(&task, connect_one, NULL);
     peer = answer_with(NULL, 0); /* a stock one: no flag */
-    ck_assert_int_eq(raw_established(peer, 1000), 0);
-    ck_assert_done(task_join(&task, 1000), &task.err);
+    ck_assert_int_eq(raw_established(peer, 60000), 0);
+    ck_assert_done(task_join(&task, 60000), &task.err);
     data = raw_private(peer)->private_data;
     ck_assert_uint_eq(rmig_load_be32(data), 1);
     ck_assert_uint_eq(rmig_load_be32(data + 4), cases[_i].flags);
@@ -121,7 +121,7 @@ START_TEST(connect__answer_that_is_no_answer_is_EPROTO)
     params.nqueue_pairs = 2;
     task_start(&task, connect_one, NULL);
     peer = answer_with(bytes, (uint8_t)len);
-    ck_assert_failed(task_join(&task, 1000), -EPROTO, &task.err, there_port);
+    ck_assert_failed(task_join(&task, 60000), -EPROTO, &task.err, there_port);
     raw_close(peer);
     raw_listener_close(there);
 }
@@ -137,8 +137,8 @@ START_TEST(connect__flags_that_were_not_asked_for_are_ignored)
     private_of(bytes, 1, UINT32_MAX, 1, 0, 8);
     task_start(&task, connect_one, NULL);
     peer = answer_with(bytes, sizeof(bytes));
-    ck_assert_int_eq(raw_established(peer, 1000), 0);
-    ck_assert_done(task_join(&task, 1000), &task.err);
+    ck_assert_int_eq(raw_established(peer, 60000), 0);
+    ck_assert_done(task_join(&task, 60000), &task.err);
     ck_assert(!conn.pin_all);
     ck_assert_uint_eq(conn.pump.nlanes, 1);
     rmig_rdma_conn_release(&conn);
@@ -173,7 +173,7 @@ START_TEST(connect__refusal_is_told)
     if (_i)
         ck_assert_int_eq(raw_reject_request(peer), 0);
     raw_close(peer);
-    ck_assert_failed(task_join(&task, 1000), -ECONNREFUSED, &task.err, "refused");
+    ck_assert_failed(task_join(&task, 60000), -ECONNREFUSED, &task.err, "refused");
     raw_listener_close(there);
 }
 END_TEST
@@ -216,7 +216,7 @@ START_TEST(connect__cancel_ends_it_within_100_ms)
     ck_assert(task_runs(&task, 30));
     start = rmig_now_ns();
     rmig_cancel_trigger(cancel);
-    ck_assert_int_eq(task_join(&task, 2000), -ECANCELED);
+    ck_assert_int_eq(task_join(&task, 60000), -ECANCELED);
     ck_assert_uint_lt(task_took_ns(&task, start), 100 * RMIG_NS_PER_MS);
     raw_listener_close(there);
 }
@@ -291,7 +291,7 @@ START_TEST(connect__refused_lane_ends_it)
     ck_assert_uint_eq(rmig_load_be32(raw_private(second)->private_data + 16), 1);
     ck_assert_mem_eq(raw_private(second)->private_data + 8, raw_private(first)->private_data + 8, 8);
     ck_assert_int_eq(raw_reject_request(second), 0);
-    ck_assert_failed(task_join(&task, 1000), -ECONNREFUSED, &task.err, "refused");
+    ck_assert_failed(task_join(&task, 60000), -ECONNREFUSED, &task.err, "refused");
     ck_assert_int_eq(raw_wait_disconnected(first, 1000), 0);
     raw_close(first);
     raw_close(second);

@@ -82,14 +82,14 @@ static void say(uint32_t type, uint32_t repeat, const void *payload, uint32_t le
 
 static void ended_well(void)
 {
-    int rc = task_join(&serving, 3000);
+    int rc = task_join(&serving, 60000);
 
     ck_assert_done(rc, &serving.err);
 }
 
 static void ended_with(int rc, const char *what)
 {
-    ck_assert_failed(task_join(&serving, 3000), rc, &serving.err, what);
+    ck_assert_failed(task_join(&serving, 60000), rc, &serving.err, what);
 }
 
 /* The first window: REQUEST, RESULT, FINISHED. */

@@ -49,9 +49,9 @@ static void setup(void)
 
         private_of(bytes, RMIG_WIRE_VERSION, RMIG_WIRE_FLAG_LANES, 42, i, LANES);
         ck_assert_int_eq(raw_connect_start(port, &opts, &peers[i]), 0);
-        ck_assert_int_eq(raw_established(peers[i], 1000), 0);
+        ck_assert_int_eq(raw_established(peers[i], 60000), 0);
     }
-    ck_assert_done(task_join(&task, 2000), &task.err);
+    ck_assert_done(task_join(&task, 60000), &task.err);
     rmig_rdma_dest_init(&dest, &conn, ram_zero_range);
     ck_assert_done(rmig_rdma_dest_set_blocks(&dest, ram.blocks, 1, &err), &err);
     ck_assert_done(rmig_rdma_dest_list_block(&dest, "block0", &err), &err);
@@ -90,7 +90,7 @@ static void mark(uint32_t lane)
 
 static void ended_well(void)
 {
-    int rc = task_join(&serving, 2000);
+    int rc = task_join(&serving, 60000);
 
     ck_assert_done(rc, &serving.err);
 }
@@ -138,10 +138,10 @@ START_TEST(serve__pass_that_one_queue_pair_never_ends)
         ck_assert(task_runs(&serving, 30));
         start = rmig_now_ns();
         rmig_cancel_trigger(cancel);
-        ck_assert_failed(task_join(&serving, 2000), -ECANCELED, &serving.err, "cancelled");
+        ck_assert_failed(task_join(&serving, 60000), -ECANCELED, &serving.err, "cancelled");
         ck_assert_uint_lt(task_took_ns(&serving, start), 100 * RMIG_NS_PER_MS);
     } else {
-        ck_assert_failed(task_join(&serving, 2000), -ETIMEDOUT, &serving.err, "every queue pair");
+        ck_assert_failed(task_join(&serving, 60000), -ETIMEDOUT, &serving.err, "every queue pair");
     }
 }
 END_TEST
@@ -153,7 +153,7 @@ START_TEST(serve__marks_without_passes_are_EPROTO)
     task_start(&serving, serve, NULL);
     for (int i = 0; i < 2; i++)
         mark((uint32_t)_i);
-    ck_assert_failed(task_join(&serving, 2000), -EPROTO, &serving.err, "twice");
+    ck_assert_failed(task_join(&serving, 60000), -EPROTO, &serving.err, "twice");
 }
 END_TEST
 
@@ -164,10 +164,10 @@ START_TEST(serve__mark_that_is_none_ends_the_connection)
     if (_i) {
         fake_set_immediate(FAKE_PASSIVE, true);
         mark(1);
-        ck_assert_failed(task_join(&serving, 2000), -EPROTO, &serving.err, "immediate");
+        ck_assert_failed(task_join(&serving, 60000), -EPROTO, &serving.err, "immediate");
     } else { /* bytes, where there is no room for one */
         ck_assert_int_eq(raw_send(peers[1], "x", 1), 0);
-        ck_assert_failed(task_join(&serving, 2000), -EIO, &serving.err, "mark");
+        ck_assert_failed(task_join(&serving, 60000), -EIO, &serving.err, "mark");
     }
 }
 END_TEST

@@ -172,7 +172,7 @@ START_TEST(source__pinning_is_ended_by_cancel)
     task_start(&task, exchange, NULL);
     ck_assert(task_runs(&task, 80)); /* in the second of eight */
     rmig_cancel_trigger(cancel);
-    ck_assert_failed(task_join(&task, 2000), -ECANCELED, &task.err, "pinning");
+    ck_assert_failed(task_join(&task, 60000), -ECANCELED, &task.err, "pinning");
     fake_get_counts(FAKE_ACTIVE, &after);
     ck_assert_uint_lt(after.registrations - before.registrations, 8);
     source_end();
@@ -338,7 +338,7 @@ START_TEST(dest__zeroing_a_long_range_is_ended_by_cancel)
     compress.ram_addr = told.ram_addr;
     rmig_wire_encode_compress(record, &compress);
     ck_assert_int_eq(raw_say_on_ready(to.peer, RMIG_WIRE_COMPRESS, 1, record, sizeof(record)), 0);
-    ck_assert_failed(task_join(&serving, 3000), -ECANCELED, &serving.err, "cancelled");
+    ck_assert_failed(task_join(&serving, 60000), -ECANCELED, &serving.err, "cancelled");
     ck_assert_uint_lt(zeroed_bytes, 64 * MIB);
     dest_end();
 }
@@ -364,7 +364,7 @@ START_TEST(dest__pinning_is_ended_by_cancel)
     ck_assert_int_eq(raw_say_on_ready(to.peer, RMIG_WIRE_RAM_BLOCKS_REQUEST, 1, NULL, 0), 0);
     ck_assert(task_runs(&serving, 80));
     rmig_cancel_trigger(cancel);
-    ck_assert_failed(task_join(&serving, 2000), -ECANCELED, &serving.err, "pinning");
+    ck_assert_failed(task_join(&serving, 60000), -ECANCELED, &serving.err, "pinning");
     fake_get_counts(FAKE_PASSIVE, &after);
     ck_assert_uint_lt(after.registrations - before.registrations, 6);
     dest_end();
@@ -383,11 +383,11 @@ START_TEST(source__destination_is_granted_time_to_pin)
     start = rmig_now_ns();
     task_start(&task, exchange, NULL);
     if (_i == 0) {
-        ck_assert_failed(task_join(&task, 2000), -ETIMEDOUT, &task.err, "RAM_BLOCKS_RESULT");
+        ck_assert_failed(task_join(&task, 60000), -ETIMEDOUT, &task.err, "RAM_BLOCKS_RESULT");
     } else {
         ck_assert(task_runs(&task, 600));
         fake_black_hole(); /* no key was given yet */
-        ck_assert_failed(task_join(&task, 3000), -EIO, &task.err, "retry");
+        ck_assert_failed(task_join(&task, 60000), -EIO, &task.err, "retry");
         ck_assert_uint_lt(task_took_ns(&task, start), 2600 * RMIG_NS_PER_MS);
     }
     source_end();
@@ -403,14 +403,14 @@ START_TEST(dest__source_is_granted_time_to_pin)
     dest_begin(_i ? RMIG_WIRE_FLAG_PIN_ALL : 0, 128 * MIB); /* 2.5 s */
     nanosleep(&pause, NULL);
     if (!_i) {
-        ck_assert_failed(task_join(&serving, 3000), -ETIMEDOUT, &serving.err, "REGISTER_FINISHED");
+        ck_assert_failed(task_join(&serving, 60000), -ETIMEDOUT, &serving.err, "REGISTER_FINISHED");
     } else {
         rc = raw_say_on_ready(to.peer, RMIG_WIRE_REGISTER_FINISHED, 1, NULL, 0);
         ck_assert_int_eq(rc, 0);
-        rc = task_join(&serving, 3000);
+        rc = task_join(&serving, 60000);
         ck_assert_done(rc, &serving.err);
         task_start(&serving, serve, NULL); /* once, not for each pass */
-        ck_assert_failed(task_join(&serving, 1500), -ETIMEDOUT, &serving.err, "REGISTER_FINISHED");
+        ck_assert_failed(task_join(&serving, 60000), -ETIMEDOUT, &serving.err, "REGISTER_FINISHED");
     }
     dest_end();
 }
@@ -433,11 +433,11 @@ START_TEST(dest__pass_without_end_is_EPROTO)
     }
     if (_i) {
         ck_assert_int_eq(raw_say_on_ready(to.peer, RMIG_WIRE_REGISTER_FINISHED, 1, NULL, 0), 0);
-        ck_assert_int_eq(task_join(&serving, 3000), 0);
+        ck_assert_int_eq(task_join(&serving, 60000), 0);
     } else {
         ck_assert_int_eq(raw_say_on_ready(to.peer, RMIG_WIRE_COMPRESS, 1, record, sizeof(record)),
                          0);
-        ck_assert_failed(task_join(&serving, 3000), -EPROTO, &serving.err, "1028 messages");
+        ck_assert_failed(task_join(&serving, 60000), -EPROTO, &serving.err, "1028 messages");
     }
     dest_end();
 }

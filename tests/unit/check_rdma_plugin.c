@@ -268,7 +268,7 @@ static void connect_both(void)
     snprintf(text, sizeof(text), "%u", port);
     params.port = text;
     ck_assert_done(ops->connect(&params, &from, &err), &err);
-    ck_assert_done(task_join(&task, 2000), &task.err);
+    ck_assert_done(task_join(&task, 60000), &task.err);
     ops->listener_close(listener);
 }
 
@@ -295,7 +295,7 @@ static void send_and_read(size_t nread)
 
     task_start(&task, write_one, sent);
     ck_assert_int_eq(ch->ops->readv(ch, &(struct iovec){ got, nread }, 1, &err), (ssize_t)nread);
-    ck_assert_int_eq(task_join(&task, 2000), 8);
+    ck_assert_int_eq(task_join(&task, 60000), 8);
     ck_assert_mem_eq(got, sent, nread);
 }
 
@@ -382,7 +382,7 @@ START_TEST(finish__destination_gives_up_every_region)
     ck_assert_done(ops->hooks(to)->set_blocks(to, copy.blocks, 1, &err), &err);
     ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_BLOCK_REG, "block0", &err), &err);
     ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_HOOK, NULL, &err), &err);
-    ck_assert_done(task_join(&task, 2000), &task.err);
+    ck_assert_done(task_join(&task, 60000), &task.err);
     fake_get_counts(FAKE_PASSIVE, &counts);
     ck_assert_uint_eq(counts.remote_regions, 1);
     ck_assert_done(ops->finish(to, &err), &err);
@@ -409,7 +409,7 @@ START_TEST(revoke__gives_up_every_region_and_keeps_the_channel)
     ck_assert_done(ops->hooks(to)->set_blocks(to, copy.blocks, 1, &err), &err);
     ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_BLOCK_REG, "block0", &err), &err);
     ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_HOOK, NULL, &err), &err);
-    ck_assert_done(task_join(&task, 2000), &task.err);
+    ck_assert_done(task_join(&task, 60000), &task.err);
     ck_assert_int_eq(ops->revoke(from, &err), -EINVAL);
     memset(&err, 0, sizeof(err));
     ck_assert_done(ops->revoke(to, &err), &err);
@@ -443,7 +443,7 @@ START_TEST(listener__polls_readable_when_a_source_asks)
     task_start(&task, connect_one, NULL);
     ck_assert_int_eq(poll(&fd, 1, 2000), 1);
     ck_assert_done(accept_one(NULL, &err), &err);
-    ck_assert_done(task_join(&task, 2000), &task.err);
+    ck_assert_done(task_join(&task, 60000), &task.err);
     ops->listener_close(listener);
     close_both();
 }
