@@ -127,8 +127,10 @@ EXPORT int rdma_listen(struct rdma_cm_id *v, int backlog)
         err = cm_bind(id, (struct sockaddr *)&any);
     if (!err && id->state != ST_BOUND)
         err = EINVAL;
-    if (!err)
+    if (!err) {
         id->state = ST_LISTEN;
+        TRACE("cm id %lu listens", id->serial);
+    }
     pthread_mutex_unlock(&cm_lock);
     return err ? fail(err) : 0;
 }
