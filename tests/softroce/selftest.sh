@@ -4,7 +4,7 @@
 # shellcheck disable=SC2016 # the words of a command are for its own shell
 set -u
 here=$(cd "$(dirname "$0")" && pwd -P)
-work=$(mktemp -d "${TMPDIR:-/tmp}/rmig-test.XXXXXX") || exit 1
+work=$(mktemp -d "${TMPDIR:-/tmp}/rmig-softroce-test.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP

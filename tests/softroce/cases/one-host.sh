@@ -51,7 +51,7 @@ bench 0 "half zero" --loopback --transport=rdma -s 32M --zero-fraction 0.5 &&
     holds "half zero" "$(json verified)" = true
 
 # A guest that writes while it moves: at a quarter of the link, as far as that is known.
-rate=$(link_bw | awk '{ printf "%.1f", $1 > 0 ? $1 / 4e6 : 10 }')
+rate=$(link_bw | awk '{ printf "%.1f", ($1 > 0 ? $1 / 4e6 : 10) }')
 if bench 0 "guest writing at a quarter of the link" --loopback --transport=rdma -s 64M \
     --dirty-rate "$rate" --downtime-limit 500; then
     holds "guest writing at a quarter of the link: converged, verified" \
