@@ -104,8 +104,8 @@ check "SIGTERM: status 143" test $? = 143
 lane --hosts=2 --out="$work/meet" -- bash -c '
     ping -c 1 -w 20 $PEER >/dev/null && echo "$SELF sees $PEER"
     : >"$1/done$HOST_INDEX"
+    for _ in $(seq 600); do [ ! -e "$1/done$((1 - HOST_INDEX))" ] || break; sleep 0.1; done
     [ $HOST_INDEX = 1 ] || exit 0
-    for _ in $(seq 600); do [ ! -e "$1/done0" ] || break; sleep 0.1; done
     echo 9 >/run/lane/die
     sleep 60' bash "$work/meet"
 check "two hosts: the first status that is not 0, from a host that died on request" test "$status" = 9
