@@ -10,6 +10,9 @@ top=${here%/*}
 
 # name, minutes on two cores, and what it is
 parts='
+rxe            8 every test that needs RDMA, in one guest with soft-RoCE
+rxe-hosts      3 two guests as two hosts: lost packets, a link cut, a host without power
+lane           3 the lane itself: tests/softroce/run
 slow           5 the unit tests that wait or try much, and the limits of time that are promised
 valgrind       9 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  9 the unit tests of rdma under valgrind
@@ -50,6 +53,28 @@ field()
 must()
 {
     "$@" || closing
+}
+
+# softroce SCRIPT: of tests/softroce, on a build
+softroce()
+{
+    must build plain --enable-werror CFLAGS='-O1 -g1'
+    abs_top_builddir=$work/plain tap softroce "$work/src/tests/softroce/$1"
+}
+
+part_rxe()
+{
+    softroce suite.sh
+}
+
+part_rxe_hosts()
+{
+    softroce hosts.sh
+}
+
+part_lane()
+{
+    softroce selftest.sh
 }
 
 # What is promised is checked here, without slack, and alone.

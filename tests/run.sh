@@ -39,6 +39,7 @@ begin
 step "packages" "$top/tools/install-deps.sh" --gate
 build plain --enable-werror CFLAGS='-O1 -g1' || closing
 make_check plain check
+abs_top_builddir=$work/plain tap softroce "$work/src/tests/softroce/smoke.sh"
 if build sanitized --enable-sanitizers=address,undefined CFLAGS='-O1 -g1'; then
     # a fault stays a signal, as tests of signal handlers want it
     export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:handle_segv=0

@@ -12,11 +12,11 @@ usage()
 usage: tools/quickstart.sh [OPTION...]
 
 Installs missing packages (as root), builds, boots a Debian guest once for an image of its
-memory, takes the best RDMA there is here (a device, RXE on this host, else a guest with soft-RoCE),
+memory, takes the best RDMA there is here (a device of this host, else a guest with soft-RoCE),
 moves the image by RDMA and by TCP in that one place, verifies both, and prints a table.
 
   --size=MIB     memory of the guest, at least 256 (default 512)
-  --lane=LANE    where RDMA runs: host, guest or uml (default: host if verbs work there, else guest)
+  --lane=LANE    where RDMA runs: host, guest or uml (default: host if there is a device, else guest)
   --build=DIR    build there (default: build/, or the tree itself where ./configure ran in it)
   --help         this text
 END
@@ -27,18 +27,17 @@ END
 # What one ib_write_bw says, in MB/s, or nothing: the ceiling of this link.
 write_bw()
 {
-    local gid=() server
+    local server
     command -v ib_write_bw >/dev/null || return 0
-    # The IPv4 GID; without -x perftest takes the first, which need not be routable.
-    [ -z "${RMIG_RDMA_GID:-}" ] || gid=(-x "$RMIG_RDMA_GID")
-    ib_write_bw -d "$RMIG_RDMA_DEV" "${gid[@]}" -s 65536 -D 3 -F >/dev/null 2>&1 &
+    # By rdma_cm, which finds the GID of the address.
+    timeout 60 ib_write_bw -R -d "$DEVICE" -s 65536 -D 3 -F >/dev/null 2>&1 &
     server=$!
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         sleep 0.5
+        # shellcheck disable=SC2153 # the lane sets SELF
         # A line of figures: size, iterations, peak, average, rate. perftest counts in MiB; where its
         # own clock is off it says 0, so take what it did in its 3 seconds.
-        timeout 30 ib_write_bw -d "$RMIG_RDMA_DEV" "${gid[@]}" -s 65536 -D 3 -F \
-            "$RMIG_RDMA_ADDR" 2>/dev/null |
+        timeout 30 ib_write_bw -R -d "$DEVICE" -s 65536 -D 3 -F "$SELF" 2>/dev/null |
             awk '$1 == 65536 && NF >= 4 { v = $4 > 0 ? $4 : $2 * $1 / 3 / 1048576
                 printf "%.1f\n", v * 1.048576; ok = 1 } END { exit !ok }' && break
         kill -0 "$server" 2>/dev/null || break
@@ -47,23 +46,23 @@ write_bw()
     wait "$server" 2>/dev/null
 }
 
-# measure IMAGE OUT BUILD: ends with the results in OUT
+# measure IMAGE OUT BUILD LANE: ends with the results in OUT
 measure()
 {
-    local image=$1 out=$2 build=$3 transport
+    local image=$1 out=$2 build=$3 lane=$4 transport
     for transport in rdma tcp; do
         echo "moving by $transport" >"$out/stage"
         "$build/run" rdma_migrate_bench --loopback --ram="$image" --transport="$transport" \
-            --json="$out/$transport.json" "$RMIG_RDMA_ADDR" >"$out/$transport.log" 2>&1 || {
+            --json="$out/$transport.json" "$SELF" >"$out/$transport.log" 2>&1 || {
             cat "$out/$transport.log"
             return 1
         }
     done
     echo "measuring the link" >"$out/stage"
     write_bw >"$out/ceiling"
-    echo "${RMIG_RDMA_DEV:-}, ${RMIG_RDMA_LANE:-host}" >"$out/place"
+    echo "$DEVICE, $lane" >"$out/place"
     # RXE hangs on a network device; hardware sits on a bus.
-    [ -e "/sys/class/infiniband/${RMIG_RDMA_DEV:-}/device" ] || : >"$out/software"
+    [ -e "/sys/class/infiniband/$DEVICE/device" ] || : >"$out/software"
 }
 
 # --- on the way there -----------------------------------------------------------------------------
@@ -184,12 +183,12 @@ if [ "${1:-}" = --measure ]; then
     exit
 fi
 
-size_mib=512 build=$top/build lane=()
+size_mib=512 build=$top/build lane=
 [ ! -e "$top/config.status" ] || build=$top # configure refuses a second tree then
 while [ $# -gt 0 ]; do
     case $1 in
     --size=*) size_mib=${1#*=} ;;
-    --lane=*) lane=("$1") ;;
+    --lane=*) lane=${1#*=} ;;
     --build=*) build=${1#*=} ;;
     --help) usage; exit 0 ;;
     *) echo "tools/quickstart.sh: unknown argument $1; try --help" >&2; exit 2 ;;
@@ -217,9 +216,13 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 packages
+if [ -z "$lane" ]; then
+    lane=guest
+    ! "$top/tests/softroce/run" --lane=host -- true 2>/dev/null || lane=host
+fi
 run_step "build in $build" build_all
 run_step "memory of a guest of $size_mib MiB" make_image
-run_step "moves by RDMA and by TCP" "$top/tests/softroce/run" "${lane[@]}" --timeout=240 \
-    --out="$out" -- "$self" --measure "$(head -n 1 "$out/image")" "$out" "$build"
+run_step "moves by RDMA and by TCP" "$top/tests/softroce/run" "--lane=$lane" --timeout=240 \
+    --out="$out" -- "$self" --measure "$(head -n 1 "$out/image")" "$out" "$build" "$lane"
 table || exit 1
 echo "$SECONDS s in all; log: $log"

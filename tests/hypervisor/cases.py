@@ -17,7 +17,7 @@ FIRST_LINES = 3
 
 def transports():
     names = ["tcp", "unix"]
-    return names + ["rdma"] if os.environ.get("RMIG_RDMA_ADDR") else names
+    return names + ["rdma"] if os.environ.get("RMIG_TEST_RDMA_ADDR") else names
 
 
 def expect(good, text):
@@ -36,7 +36,7 @@ def incoming(transport, memory="64M"):
     if transport == "unix":
         uri = f"unix:{machine.scratch}/in{machine.count}"
     elif transport == "rdma":
-        uri = f"rdma:{os.environ['RMIG_RDMA_ADDR']}:{free_port()}"
+        uri = f"rdma:{os.environ['RMIG_TEST_RDMA_ADDR']}:{free_port()}"
     else:
         uri = f"tcp:127.0.0.1:{free_port()}"
     m = Machine("--incoming", uri, "-m", memory)

@@ -133,7 +133,7 @@ static bool run_jobs(const char *address, struct count *count)
 int main(int argc, char **argv)
 {
     bool list = argc > 1 && strcmp(argv[1], "--list") == 0;
-    const char *address = getenv("RMIG_RDMA_ADDR");
+    const char *address = getenv("RMIG_TEST_RDMA_ADDR");
     struct count *count =
         mmap(NULL, sizeof(*count), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -143,7 +143,7 @@ int main(int argc, char **argv)
     if (list)
         return 0;
     if (!address || count == MAP_FAILED) {
-        fprintf(stderr, "hostile_peers: no RMIG_RDMA_ADDR: run it by tests/interop/hostile\n");
+        fprintf(stderr, "hostile_peers: no RMIG_TEST_RDMA_ADDR: run it by tests/interop/hostile\n");
         return 2;
     }
     if (!run_jobs(address, count) || count->passed + count->failed < ntasks || ntasks == 0) {

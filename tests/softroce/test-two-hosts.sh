@@ -1,9 +1,0 @@
-#!/bin/sh
-# SPDX-License-Identifier: BSD-3-Clause
-# test-two-hosts.sh -- moves between two hosts over real RDMA, on good links and on bad ones
-set -u
-here=$(cd "$(dirname "$0")" && pwd)
-command -v rdma_migrate_bench >/dev/null || { echo "rdma_migrate_bench is not in PATH; use ./run"; exit 77; }
-command -v qemu-system-x86_64 >/dev/null || { echo "needs qemu-system-x86_64"; exit 77; }
-image=$("$here/../../tools/make-ram-image.sh" | tail -n 2 | head -n 1) || exit 1
-exec "$here/run" --lane=guest --hosts=2 -- "$here/cases/two-hosts.sh" "$image"
