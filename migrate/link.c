@@ -212,13 +212,26 @@ int rmig_link_finish(struct rmig_link *link, struct rmig_err *err)
     return link->conn ? link->transport->finish(link->conn, err) : 0;
 }
 
-uint64_t rmig_link_peak_pinned_bytes(const struct rmig_link *link)
+/* A transport without figures leaves zeroes. */
+static struct rmig_transport_stats transport_stats(const struct rmig_link *link)
 {
     struct rmig_transport_stats stats = {.struct_size = sizeof(stats)};
 
     if (link->conn)
         (void)link->transport->stats(link->conn, &stats);
-    return stats.peak_pinned_bytes;
+    return stats;
+}
+
+uint64_t rmig_link_peak_pinned_bytes(const struct rmig_link *link)
+{
+    return transport_stats(link).peak_pinned_bytes;
+}
+
+uint64_t rmig_link_wire_bytes(const struct rmig_link *link)
+{
+    if (link->conn)
+        return transport_stats(link).wire_bytes;
+    return link->out ? rmig_out_transferred_fast_bytes(link->out) : 0;
 }
 
 int rmig_link_drop(struct rmig_link *link, struct rmig_err *err)

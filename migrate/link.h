@@ -60,6 +60,9 @@ int rmig_link_finish(struct rmig_link *link, struct rmig_err *err);
 /** Most memory registered on this side; 0 where nothing is. */
 uint64_t rmig_link_peak_pinned_bytes(const struct rmig_link *link);
 
+/** Bytes that this side has put on the wire, the transport's control messages included. */
+uint64_t rmig_link_wire_bytes(const struct rmig_link *link);
+
 /** Close the connection, the listeners stay. Returns: 0; what closing a file or a command said. */
 int rmig_link_drop(struct rmig_link *link, struct rmig_err *err);
 

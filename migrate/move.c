@@ -259,7 +259,9 @@ static void tell(struct rmig_move *move, bool now)
     struct rmig_move_status status;
     uint64_t now_ns = rmig_now_ns();
 
-    move->status.elapsed_ns = now_ns - move->began_ns;
+    if (!move->settled)
+        move->status.elapsed_ns = now_ns - move->began_ns;
+    move->settled = move->status.state >= RMIG_MOVE_DONE;
     now = now || now_ns - move->reported_ns >= RMIG_PROGRESS_MS * RMIG_NS_PER_MS;
     now = now && move->progress;
     if (now)

@@ -44,6 +44,7 @@ struct rmig_move {
     uint64_t reported_ns;
     bool begun;     /* run or the first step was called */
     bool committed; /* no cancel any more */
+    bool settled;   /* it has ended: elapsed_ns stays */
 
     /* poll-driven */
     int event_fd; /* readable: a request, news or the end */

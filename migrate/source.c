@@ -107,13 +107,20 @@ static int ask(struct rmig_source *s, rmig_move_fn fn, const char *name, struct 
 
 /* --- connecting ------------------------------------------------------------------------------- */
 
+static void show_ram(struct rmig_move_status *status, const struct rmig_ram_stats *stats)
+{
+    status->sent_bytes = (stats->normal_pages + stats->hook_pages) * RMIG_PAGE_BYTES;
+    status->transport_bytes = stats->hook_pages * RMIG_PAGE_BYTES;
+    status->zero_bytes = stats->zero_pages * RMIG_PAGE_BYTES;
+    status->hole_bytes = stats->hole_pages * RMIG_PAGE_BYTES;
+}
+
 static void on_window(void *opaque, const struct rmig_ram_stats *stats)
 {
     struct rmig_source *s = opaque;
     struct rmig_move_status *status = rmig_move_lock_status(&s->move);
 
-    status->sent_bytes = (stats->normal_pages + stats->hook_pages) * RMIG_PAGE_BYTES;
-    status->zero_bytes = stats->zero_pages * RMIG_PAGE_BYTES;
+    show_ram(status, stats);
     status->remaining_bytes = stats->remaining_pages * RMIG_PAGE_BYTES;
     rmig_move_unlock_status(&s->move);
     if (!s->paused && rmig_now_ns() >= s->deadline_ns && rmig_move_cancel(&s->move) == 0)
@@ -165,7 +172,8 @@ static void set_link(struct rmig_source *s)
                    .host = s->uri.host,
                    .port = s->uri.port,
                    .device = s->opts.device,
-                   .gid_index = -1,
+                   .device_port = s->opts.device_port,
+                   .gid_index = s->opts.use_gid_index ? s->opts.gid_index : -1,
                    .nqueue_pairs = s->opts.nqueue_pairs,
                    .idle_timeout_ms = s->opts.idle_timeout_ms,
                    .pin_budget_bytes = s->opts.pin_budget_bytes,
@@ -187,6 +195,7 @@ static int open_move(struct rmig_source *s, struct rmig_err *err)
     if (rc < 0 && hurry && !rmig_cancel_triggered(s->move.cancel)) {
         status = rmig_move_lock_status(&s->move);
         snprintf(status->fallback_reason, sizeof(status->fallback_reason), "%s", why.msg);
+        status->fallback_ns = rmig_now_ns() - s->move.began_ns;
         rmig_move_unlock_status(&s->move);
         rmig_log(RMIG_LOG_INFO, "TCP instead of RDMA: %s", why.msg);
         drop_attempt(s);
@@ -461,6 +470,17 @@ static int move_guest(struct rmig_source *s, struct rmig_err *err)
     return rc;
 }
 
+static void last_figures(struct rmig_source *s)
+{
+    struct rmig_move_status *status = rmig_move_lock_status(&s->move);
+
+    if (s->save)
+        show_ram(status, rmig_save_stats(s->save));
+    status->peak_pinned_bytes = rmig_link_peak_pinned_bytes(&s->link);
+    status->wire_bytes = rmig_link_wire_bytes(&s->link);
+    rmig_move_unlock_status(&s->move);
+}
+
 static int work(struct rmig_move *move, struct rmig_err *err)
 {
     struct rmig_source *s = (struct rmig_source *)move;
@@ -480,8 +500,7 @@ static int work(struct rmig_move *move, struct rmig_err *err)
     }
     if (rc == 0)
         stop_tracking(s);
-    rmig_move_lock_status(move)->peak_pinned_bytes = rmig_link_peak_pinned_bytes(&s->link);
-    rmig_move_unlock_status(move);
+    last_figures(s);
     rmig_save_free(s->save);
     s->save = NULL;
     rmig_link_close(&s->link);

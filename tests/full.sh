@@ -82,6 +82,7 @@ part_slow()
 {
     must build plain --enable-werror CFLAGS='-O2 -g1'
     unset RMIG_TEST_SLACK_MS CK_EXCLUDE_TAGS
+    RMIG_LINT_THOROUGH=1 make_check plain check-lint
     jobs=1 RMIG_MUTATIONS=$((1000000 * factor)) make_check plain check-slow
     make_check plain check-unit
 }

@@ -9,11 +9,11 @@
 #include <sys/random.h>
 #include <rmig/rmig.h>
 
-#include "tools/bench_live.h"
 #include "tools/bench_move.h"
 #include "tools/bench_proto.h"
 #include "tools/bench_report.h"
 #include "tools/bench_units.h"
+#include "tools/bench_vm.h"
 
 #define READY_MS 10000
 
@@ -62,7 +62,7 @@ static int make_guest(struct client *c, struct rmig_err *err)
         return rmig_err_set(err, -errno, "getrandom: %s", strerror(errno));
     rc = bench_ram_map_guest(&c->ram, err);
     if (rc == 0)
-        rc = bench_live_check(p, &c->ram, err);
+        rc = bench_vm_check(p, &c->ram, err);
     if (rc < 0)
         return rc;
     return bench_guest_new(c->ram.guest, c->ram.nblocks, c->source.token, p->dirty_rate_bytes_per_s,

@@ -277,6 +277,13 @@ int bench_msg_u64(const json_t *msg, const char *key, uint64_t min, uint64_t max
     return 0;
 }
 
+void bench_msg_text(const json_t *msg, const char *key, char *buf, size_t len)
+{
+    const char *text = json_string_value(json_object_get(msg, key));
+
+    clean_text(buf, len, text ? text : "");
+}
+
 static int check_hello(const struct bench_ctl *ctl, const json_t *msg, struct rmig_err *err)
 {
     const char *magic = json_string_value(json_object_get(msg, "magic"));

@@ -9,7 +9,7 @@
  *                                    <-   ready | error
  *   per run:
  *   run (transport, pin_all, ...)    ->
- *                                    <-   listening (port) | error
+ *                                    <-   listening (port, and why there is no RDMA) | error
  *   ... the move, on a data connection of its own; either end may say error and give it up: the
  *       server answers the client's error with aborted, after which the next run may come ...
  *                                    <-   loaded (figures)
@@ -81,6 +81,9 @@ int bench_ctl_remote_error(const json_t *msg, struct rmig_err *err);
 
 /** Is the message this op? */
 int bench_ctl_is(const json_t *msg, const char *op);
+
+/** A text of a message, as far as it fits and printable; "" where there is none. */
+void bench_msg_text(const json_t *msg, const char *key, char *buf, size_t len);
 
 /** A whole number in [min, max] of a message. Returns: 0; -EPROTO. */
 int bench_msg_u64(const json_t *msg, const char *key, uint64_t min, uint64_t max, uint64_t *value_p,

@@ -6,196 +6,167 @@
 #include <stdio.h>
 #include <rmig/rmig.h>
 
-#include "tools/bench_data.h"
 #include "tools/bench_device.h"
-#include "tools/bench_live.h"
 #include "tools/bench_progress.h"
 #include "tools/bench_proto.h"
 #include "tools/bench_units.h"
+#include "tools/bench_vm.h"
 #include "tools/bench_watch.h"
 
-/* With --transport=auto the attempt at RDMA ends in 3 s, whatever stands in its way. */
-#define AUTO_REPLY_MS 1200
-#define AUTO_CONNECT_MS 1400
 #define REPLY_MS 10000
-#define CONNECT_MS 3000
 #define ABORTED_MS 10000
 #define LOADED_MS 10000
 /* Giving up pinned memory takes the destination its time too. */
 #define LOADED_BYTES_PER_MS 500000u
-#define SHOWN_WINDOW_MS 100
 
 struct move {
     const struct bench_source *source;
     struct bench_result *result;
-    struct rmig_cancel *cancel;
+    struct bench_vm vm;
+    struct rmig_source *engine;
     struct bench_watch watch;
-    struct bench_data data;
-    struct rmig_save *save;
     struct bench_progress progress;
-    struct bench_cpu cpu_began;
-    uint64_t began_ns;
     char port[6];
+    char their_reason[256]; /* why the destination has no RDMA; "" */
+    uint64_t asked_ns;      /* how long it took to learn that */
 };
 
 /* --- opening ------------------------------------------------------------------------------------
  */
 
-static int ask_for_run(struct move *m, bool rdma, int reply_ms, struct rmig_err *err)
+/* The destination listens, and says where. */
+static int ask_for_run(struct move *m, struct rmig_err *err)
 {
     const struct bench_params *p = m->source->params;
-    struct bench_run run = {.rdma = rdma, .pin_all = p->pin_all, .nqueue_pairs = p->nqueue_pairs};
+    struct bench_run run = {.transport = m->result->requested,
+                            .pin_all = p->pin_all,
+                            .nqueue_pairs = p->nqueue_pairs};
+    uint64_t began_ns = bench_now_ns(), port = 0;
     json_t *msg = NULL;
-    uint64_t port = 0;
     int rc = bench_ctl_send(m->source->ctl, bench_run_encode(&run), err);
 
     if (rc == 0)
-        rc = bench_ctl_expect(m->source->ctl, "listening", reply_ms, &msg, err);
+        rc = bench_ctl_expect(m->source->ctl, "listening", REPLY_MS, &msg, err);
     if (rc == 0)
         rc = bench_msg_u64(msg, "port", 1, 65535, &port, err);
+    if (rc == 0)
+        bench_msg_text(msg, "no_rdma", m->their_reason, sizeof(m->their_reason));
     json_decref(msg);
+    m->asked_ns = bench_now_ns() - began_ns;
     snprintf(m->port, sizeof(m->port), "%u", (unsigned)(port & 0xffff));
     return rc;
 }
 
-static int start_save(struct move *m, struct rmig_err *err)
+static int new_engine(struct move *m, struct rmig_err *err)
 {
     const struct bench_source *s = m->source;
-    struct rmig_save_opts opts = {
+    const struct bench_params *p = s->params;
+    bool rdma = m->result->requested != BENCH_TCP && !m->their_reason[0];
+    struct rmig_source_opts opts = {
+        .struct_size = sizeof(opts),
+        .downtime_limit_ms = (uint32_t)(p->downtime_limit_ns / BENCH_NS_PER_MS),
+        .deadline_ms = (uint32_t)(p->time_limit_ns / BENCH_NS_PER_MS),
+        .tcp_fallback = rdma && m->result->requested == BENCH_AUTO,
+        .pin_all = p->pin_all,
+        .nqueue_pairs = p->nqueue_pairs,
+        .max_bandwidth_bytes_per_s = p->max_bandwidth_bytes_per_s,
         .machine = "rdma_migrate_bench",
-        .max_bandwidth_bytes_per_s = s->params->max_bandwidth_bytes_per_s,
-        .window_ms = bench_progress_wanted(&m->progress) ? SHOWN_WINDOW_MS : 0,
-        .cancel = m->cancel,
-        .progress = bench_progress_update,
+        .device = p->device[0] ? p->device : NULL,
+        .device_port = p->ib_port,
+        .use_gid_index = p->gid_index >= 0,
+        .gid_index = p->gid_index,
+        .progress = bench_progress_wanted(&m->progress) ? bench_progress_update : NULL,
         .progress_opaque = &m->progress,
     };
-    int rc = rmig_save_new(&m->save, m->data.out, s->ram->blocks, s->ram->nblocks, &opts, err);
-
-    return rc < 0 ? rc : rmig_save_setup(m->save, err);
-}
-
-/* Everything until the first page could go. On failure the caller gives the attempt up. */
-static int open_with(struct move *m, bool rdma, bool hurry, struct rmig_err *err)
-{
-    const struct bench_source *s = m->source;
-    struct bench_data_opts opts = {
-        .rdma = rdma,
-        .host = s->host,
-        .port = m->port,
-        .params = s->params,
-        .pin_all = s->params->pin_all,
-        .nqueue_pairs = s->params->nqueue_pairs,
-        .total_ram_bytes = s->ram->total_bytes,
-        .connect_timeout_ms = hurry ? AUTO_CONNECT_MS : CONNECT_MS,
-        .cancel = m->cancel,
-    };
-    int rc = bench_data_init(&m->data, &opts, err);
+    char uri[300];
 
     m->result->rdma = rdma;
-    m->began_ns = bench_now_ns();
-    m->cpu_began = bench_cpu_now();
-    if (rc < 0)
-        return rc;
-    rc = ask_for_run(m, rdma, hurry ? AUTO_REPLY_MS : REPLY_MS, err);
+    bench_vm_uri(uri, sizeof(uri), rdma, s->host, m->port);
+    return rmig_source_new(&m->engine, uri, &bench_vm_ops, &m->vm, &opts, err);
+}
+
+static void give_up_move(void *opaque)
+{
+    (void)rmig_source_cancel(opaque);
+}
+
+/* Everything that can be done before the clock starts. */
+static int prepare_move(struct move *m, struct rmig_err *err)
+{
+    int rc = 0;
+
+    m->result->rdma = m->result->requested != BENCH_TCP;
+    if (m->result->rdma) /* a name that is wrong is a mistake, no reason for TCP */
+        rc = bench_device_check(m->source->params, err);
     if (rc == 0)
-        rc = bench_watch_start(&m->watch, s->ctl, m->cancel, "loaded", err);
+        rc = ask_for_run(m, err);
     if (rc == 0)
-        rc = bench_data_connect(&m->data, err);
+        rc = new_engine(m, err);
     if (rc == 0)
-        rc = start_save(m, err);
-    m->result->setup_ns = bench_now_ns() - m->began_ns;
+        rc = bench_watch_start(&m->watch, m->source->ctl, give_up_move, m->engine, "loaded", err);
     return rc;
 }
 
-static void close_attempt(struct move *m)
+static void close_move(struct move *m)
 {
-    rmig_cancel_trigger(m->cancel); /* closing is not to wait for a peer */
-    rmig_save_free(m->save);
-    m->save = NULL;
-    bench_data_close(&m->data);
     bench_watch_end(&m->watch);
-    rmig_cancel_free(m->cancel);
-    m->cancel = NULL;
-}
-
-/* Tell the destination, and wait until nothing of the attempt is left there. */
-static int give_up(struct move *m, const struct rmig_err *why, struct rmig_err *err)
-{
-    struct bench_ctl *ctl = m->source->ctl;
-    uint64_t deadline_ns = bench_now_ns() + ABORTED_MS * BENCH_NS_PER_MS;
-    int rc;
-
-    close_attempt(m);
-    rc = rmig_cancel_new(&m->cancel, err);
-    if (rc == 0) {
-        bench_ctl_send_error(ctl, why);
-        while (rc == 0 && bench_now_ns() < deadline_ns) {
-            json_t *msg = NULL;
-            bool aborted;
-
-            rc = bench_ctl_recv(ctl, ABORTED_MS, &msg, err);
-            aborted = rc == 0 && bench_ctl_is(msg, "aborted");
-            json_decref(msg);
-            if (aborted)
-                return 0;
-        }
-    }
-    return rc < 0 ? rc
-                  : rmig_err_set(err, -ETIMEDOUT, "%s: did not give up the attempt", ctl->peer);
-}
-
-/* RDMA is not to be had here or there, as opposed to: it is, and there was no way through. */
-static bool no_device(int code)
-{
-    return code == -ENODEV || code == -ENOENT || code == -ENOEXEC || code == -ENOMEM ||
-           code == -ENOTSUP || code == -EPERM || code == -ENOSYS || code == -EADDRNOTAVAIL;
-}
-
-static enum bench_exit open_status(bool rdma, int code)
-{
-    return rdma && no_device(code) ? BENCH_NO_DEVICE : BENCH_CONNECT;
-}
-
-static int open_rdma(struct move *m, struct rmig_err *err)
-{
-    bool automatic = m->result->requested == BENCH_AUTO;
-    uint64_t began_ns = bench_now_ns();
-    struct rmig_err why = RMIG_ERR_INIT;
-    int rc = bench_device_check(m->source->params, err);
-
-    if (rc < 0) /* a name that is wrong is a mistake, and no reason to go on without it */
-        return rc;
-    rc = open_with(m, true, automatic, &why);
-    if (rc == 0)
-        return 0;
-    rc = bench_watch_reason(&m->watch, &why);
-    if (!automatic || rmig_cancel_triggered(m->source->ctl->stop)) {
-        *err = why;
-        return rc;
-    }
-    rc = give_up(m, &why, err);
-    if (rc < 0)
-        return rc;
-    m->result->fallback = why;
-    m->result->fallback_ns = bench_now_ns() - began_ns;
-    fprintf(stderr, "rdma_migrate_bench: TCP instead of RDMA: %s\n", why.msg);
-    return open_with(m, false, false, err);
-}
-
-static int open_move(struct move *m, struct rmig_err *err)
-{
-    int rc = rmig_cancel_new(&m->cancel, err);
-
-    if (rc < 0)
-        return rc;
-    rc = m->result->requested == BENCH_TCP ? open_with(m, false, false, err) : open_rdma(m, err);
-    if (rc < 0 && m->watch.running)
-        rc = bench_watch_reason(&m->watch, err);
-    return rc;
+    rmig_source_free(m->engine);
+    m->engine = NULL;
+    bench_vm_end(&m->vm);
 }
 
 /* --- moving -------------------------------------------------------------------------------------
  */
+
+static void note_fallback(struct move *m, const char *why, uint64_t took_ns)
+{
+    struct bench_result *r = m->result;
+
+    if (!why[0])
+        return;
+    r->rdma = false;
+    r->fallback_ns = took_ns;
+    rmig_err_set(&r->fallback, -ENOTSUP, "%s", why);
+    fprintf(stderr, "rdma_migrate_bench: TCP instead of RDMA: %s\n", why);
+}
+
+static void take_figures(struct move *m)
+{
+    struct bench_result *r = m->result;
+    struct rmig_move_status status;
+
+    rmig_source_status(m->engine, &status);
+    note_fallback(m, status.fallback_reason, status.fallback_ns);
+    r->opened = status.setup_ns > 0;
+    r->setup_ns = status.setup_ns;
+    r->total_ns = status.state == RMIG_MOVE_DONE ? status.elapsed_ns : 0;
+    r->downtime_ns = status.downtime_ns;
+    r->converged = status.state == RMIG_MOVE_DONE;
+    r->rounds = status.round + r->converged; /* and the last one, the guest stopped */
+    r->bytes_on_wire = status.wire_bytes;
+    r->source_pinned_bytes = status.peak_pinned_bytes;
+    r->hook_pages = status.transport_bytes / RMIG_PAGE_BYTES;
+    r->normal_pages = status.sent_bytes / RMIG_PAGE_BYTES - r->hook_pages;
+    r->zero_pages = status.zero_bytes / RMIG_PAGE_BYTES;
+    r->hole_pages = status.hole_bytes / RMIG_PAGE_BYTES;
+}
+
+/* The guest's work is not the move's. */
+static void take_guest_figures(struct move *m)
+{
+    const struct bench_vm *vm = &m->vm;
+    struct bench_result *r = m->result;
+
+    if (!vm->tracker)
+        return;
+    r->tracker = vm->tracker;
+    r->synced_pages = vm->synced_pages;
+    r->guest_written_pages = bench_guest_written_pages(vm->guest) - vm->written_before;
+    r->guest_ns = vm->guest_ended_ns - vm->guest_began_ns;
+    bench_guest_cpu(vm->guest, &r->guest_cpu.user_s, &r->guest_cpu.system_s);
+    r->source_cpu.user_s -= r->guest_cpu.user_s;
+    r->source_cpu.system_s -= r->guest_cpu.system_s;
+}
 
 static int loaded_ms(const struct move *m)
 {
@@ -204,69 +175,35 @@ static int loaded_ms(const struct move *m)
     return ms > INT32_MAX ? INT32_MAX : (int)ms;
 }
 
-static int wait_loaded(struct move *m, const struct bench_live *live, struct rmig_err *err)
+static int take_loaded(struct move *m, struct rmig_err *err)
 {
     struct bench_result *r = m->result;
     struct bench_loaded loaded;
     json_t *msg = NULL;
     int rc = bench_watch_wait(&m->watch, loaded_ms(m), &msg, err);
-    uint64_t now = bench_now_ns();
 
     if (rc == 0)
         rc = bench_loaded_decode(msg, &loaded, err);
     json_decref(msg);
     if (rc < 0)
         return rc;
-    r->total_ns = now - m->began_ns;
-    r->downtime_ns = now - live->stopped_ns;
     r->destination_cpu = (struct bench_cpu){loaded.user_cpu_s, loaded.system_cpu_s};
     r->destination_pinned_bytes = loaded.peak_pinned_bytes;
     return 0;
 }
 
-static void take_figures(struct move *m, const struct bench_live *live)
+static int move_ram(struct move *m, struct rmig_err *err)
 {
-    const struct rmig_ram_stats *stats = rmig_save_stats(m->save);
-    struct bench_result *r = m->result;
+    struct bench_cpu began = bench_cpu_now();
+    int rc;
 
-    r->source_cpu = bench_cpu_since(m->cpu_began);
-    r->bytes_on_wire = bench_data_wire_bytes(&m->data);
-    r->source_pinned_bytes = bench_data_peak_pinned_bytes(&m->data);
-    r->rounds = stats->rounds;
-    r->normal_pages = stats->normal_pages;
-    r->hook_pages = stats->hook_pages;
-    r->zero_pages = stats->zero_pages;
-    r->hole_pages = stats->hole_pages;
-    r->converged = live->converged;
-    if (!live->guest)
-        return;
-    r->tracker = live->tracker;
-    r->synced_pages = live->synced_pages;
-    r->guest_written_pages = live->written_pages;
-    r->guest_ns = live->stopped_ns - live->guest_began_ns;
-    bench_guest_cpu(live->guest, &r->guest_cpu.user_s, &r->guest_cpu.system_s);
-    r->source_cpu.user_s -= r->guest_cpu.user_s; /* the guest's work is not the move's */
-    r->source_cpu.system_s -= r->guest_cpu.system_s;
-}
-
-static int transfer(struct move *m, struct rmig_err *err)
-{
-    const struct bench_source *s = m->source;
-    struct bench_live live = {
-        .params = s->params, .ram = s->ram, .guest = s->guest, .save = m->save};
-    int rc = bench_live_passes(&live, err);
-
-    if (rc == 0)
-        rc = rmig_save_end(m->save, err);
-    if (rc == 0)
-        rc = bench_data_finish(&m->data, err);
-    if (rc == 0)
-        rc = wait_loaded(m, &live, err);
-    if (rc == 0)
-        take_figures(m, &live);
-    rmig_dirty_free(live.dirty);
+    note_fallback(m, m->their_reason, m->asked_ns);
+    rc = rmig_source_run(m->engine, err);
+    m->result->source_cpu = bench_cpu_since(began);
     bench_progress_end(&m->progress);
-    return rc < 0 ? bench_watch_reason(&m->watch, err) : 0;
+    take_figures(m);
+    take_guest_figures(m);
+    return rc < 0 ? rc : take_loaded(m, err);
 }
 
 static void check_limits(struct move *m)
@@ -275,72 +212,93 @@ static void check_limits(struct move *m)
     struct bench_result *r = m->result;
     char took[24], limit[24];
 
-    if (r->status != BENCH_OK || !m->source->guest)
+    if (r->status != BENCH_OK || !m->source->guest || r->downtime_ns <= p->downtime_limit_ns)
         return;
     bench_format_ns(took, sizeof(took), r->downtime_ns);
     bench_format_ns(limit, sizeof(limit), p->downtime_limit_ns);
-    if (!r->converged)
-        rmig_err_set(
-            &r->err, -ETIME,
-            "did not converge in %llu passes: the guest was then stopped for %s, the limit is %s",
-            (unsigned long long)(r->rounds - 1), took, limit);
-    else if (r->downtime_ns > p->downtime_limit_ns)
-        rmig_err_set(&r->err, -ETIME, "downtime %s is over the limit of %s", took, limit);
-    if (r->err.code)
-        r->status = BENCH_LIMIT;
+    rmig_err_set(&r->err, -ETIME, "downtime %s is over the limit of %s", took, limit);
+    r->status = BENCH_LIMIT;
 }
 
-/* What a run that did not open or move ends with. */
-static void note_failure(struct move *m, enum bench_exit status, struct rmig_err *err)
+/* --- what failed --------------------------------------------------------------------------------
+ */
+
+/* RDMA is not to be had here or there, as opposed to: it is, and there was no way through. */
+static bool no_device(int code)
+{
+    return code == -ENODEV || code == -ENOENT || code == -ENOEXEC || code == -ENOMEM ||
+           code == -ENOTSUP || code == -EPERM || code == -ENOSYS || code == -EADDRNOTAVAIL;
+}
+
+static enum bench_exit status_of(const struct move *m, int code)
+{
+    const struct bench_result *r = m->result;
+
+    if (code == -ETIME)
+        return BENCH_LIMIT;
+    if (r->opened || rmig_cancel_triggered(m->source->ctl->stop))
+        return BENCH_TRANSFER;
+    return r->requested == BENCH_RDMA && no_device(code) ? BENCH_NO_DEVICE : BENCH_CONNECT;
+}
+
+/* Tell the destination, and wait until nothing of the run is left there: then another may come. */
+static int give_up(struct move *m, const struct rmig_err *why)
+{
+    struct bench_ctl *ctl = m->source->ctl;
+    uint64_t deadline_ns = bench_now_ns() + ABORTED_MS * BENCH_NS_PER_MS;
+    int rc = 0;
+
+    bench_watch_end(&m->watch);
+    bench_ctl_send_error(ctl, why);
+    while (rc == 0 && bench_now_ns() < deadline_ns) {
+        json_t *msg = NULL;
+        bool aborted;
+
+        rc = bench_ctl_recv(ctl, ABORTED_MS, &msg, NULL);
+        aborted = rc == 0 && bench_ctl_is(msg, "aborted");
+        json_decref(msg);
+        if (aborted)
+            return 0;
+    }
+    return rc < 0 ? rc : -ETIMEDOUT;
+}
+
+static void fail(struct move *m, int rc, struct rmig_err *err)
 {
     struct bench_result *r = m->result;
 
+    if (m->watch.running && rc != -ETIME)
+        rc = bench_watch_reason(&m->watch, err);
     if (rmig_cancel_triggered(m->source->ctl->stop)) {
         *err = (struct rmig_err)RMIG_ERR_INIT;
-        rmig_err_set(err, -ECANCELED, "cancelled");
-        status = BENCH_TRANSFER;
+        rc = rmig_err_set(err, -ECANCELED, "cancelled");
     }
-    r->status = status;
+    r->status = status_of(m, rc);
     r->err = *err;
-}
-
-static void fail(struct move *m, struct rmig_err *err)
-{
-    note_failure(m, BENCH_TRANSFER, err);
-    m->result->session_over = true;
-    bench_ctl_send_error(m->source->ctl, err);
-}
-
-/* The destination is as it was before: another transport may be tried. */
-static void fail_open(struct move *m, int code, struct rmig_err *err)
-{
-    note_failure(m, open_status(m->result->rdma, code), err);
-    m->result->session_over = give_up(m, err, NULL) < 0;
-    close_attempt(m);
+    r->session_over = give_up(m, err) < 0 || r->status == BENCH_TRANSFER;
 }
 
 void bench_move(const struct bench_source *source, struct bench_result *result)
 {
-    struct move m = {.source = source, .result = result};
+    struct move m = {.source = source,
+                     .result = result,
+                     .vm = {.params = source->params, .ram = source->ram, .guest = source->guest}};
     struct rmig_err err = RMIG_ERR_INIT;
     int rc;
 
     result->ram_bytes = source->ram->total_bytes;
     result->nblocks = source->ram->nblocks;
     bench_progress_begin(&m.progress, source->params->interval_ns);
-    rc = open_move(&m, &err);
-    if (rc < 0) {
-        fail_open(&m, rc, &err);
-        return;
-    }
-    rc = transfer(&m, &err);
+    rc = prepare_move(&m, &err);
+    if (rc == 0)
+        rc = move_ram(&m, &err);
     if (rc < 0)
-        fail(&m, &err);
-    close_attempt(&m);
+        fail(&m, rc, &err);
+    close_move(&m);
     if (rc < 0)
         return;
     rc = bench_verify(source, result, &err);
     if (rc < 0)
-        fail(&m, &err);
+        fail(&m, rc, &err);
     check_limits(&m);
 }

@@ -23,8 +23,7 @@ enum key {
     KEY_DIRTY_SET,
     KEY_DIRTY_TRACKER,
     KEY_DOWNTIME_LIMIT,
-    KEY_MAX_ROUNDS,
-    KEY_DEADLINE,
+    KEY_TIME_LIMIT,
     KEY_PIN_ALL,
     KEY_TRANSPORT,
     KEY_MAX_BANDWIDTH,
@@ -80,10 +79,8 @@ static const struct argp_option options[] = {
     {"dirty-tracker", KEY_DIRTY_TRACKER, "NAME", 0,
      "pagemap, userfaultfd, mprotect or auto (default)", GUEST},
     {"downtime-limit", KEY_DOWNTIME_LIMIT, "MS", 0, "Longest downtime (default 300)", GUEST},
-    {"max-rounds", KEY_MAX_ROUNDS, "N", 0, "Passes before the guest is stopped anyway (default 30)",
-     GUEST},
-    {"deadline", KEY_DEADLINE, "SEC", 0, "Time before the guest is stopped anyway (default 300)",
-     GUEST},
+    {"time-limit", KEY_TIME_LIMIT, "SEC", 0,
+     "Longest time until so little is left; then the move is given up (default 300)", GUEST},
     {.doc = "Output:", .group = OUTPUT},
     {"json", KEY_JSON, "FILE", OPTION_ARG_OPTIONAL,
      "One JSON object a run, to FILE or to standard output", OUTPUT},
@@ -260,14 +257,10 @@ static error_t parse_guest(int key, char *arg, struct argp_state *state, struct 
         p->tracker = (enum bench_tracker)choice(state, "dirty-tracker", arg, trackers);
         return 0;
     case KEY_DOWNTIME_LIMIT:
-        p->downtime_limit_ns =
-            (uint64_t)(real(state, "downtime-limit", arg, 1e9) * (double)BENCH_NS_PER_MS);
+        p->downtime_limit_ns = number(state, "downtime-limit", arg, 1, 1000000) * BENCH_NS_PER_MS;
         return 0;
-    case KEY_MAX_ROUNDS:
-        p->max_rounds = (uint32_t)number(state, "max-rounds", arg, 1, UINT32_MAX);
-        return 0;
-    case KEY_DEADLINE:
-        p->deadline_ns = (uint64_t)(real(state, "deadline", arg, 1e9) * (double)BENCH_NS_PER_S);
+    case KEY_TIME_LIMIT:
+        p->time_limit_ns = number(state, "time-limit", arg, 1, 1000000) * BENCH_NS_PER_S;
         return 0;
     case KEY_JSON:
         p->json = true;
@@ -399,8 +392,7 @@ void bench_params_parse(struct bench_params *params, int argc, char **argv)
         .nqueue_pairs = 1,
         .runs = 1,
         .downtime_limit_ns = 300 * BENCH_NS_PER_MS,
-        .max_rounds = 30,
-        .deadline_ns = 300 * BENCH_NS_PER_S,
+        .time_limit_ns = 300 * BENCH_NS_PER_S,
     };
     argv[0] = program_invocation_short_name; /* in front of messages, as everywhere else */
     argp_err_exit_status = BENCH_USAGE;

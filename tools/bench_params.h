@@ -62,8 +62,7 @@ struct bench_params {
     uint64_t dirty_set_bytes;        /* 0 = all RAM */
     enum bench_tracker tracker;
     uint64_t downtime_limit_ns;
-    uint32_t max_rounds;
-    uint64_t deadline_ns;
+    uint64_t time_limit_ns; /* until the guest is stopped */
     /* what to say */
     bool json;
     char json_file[4096]; /* empty: standard output */

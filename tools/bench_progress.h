@@ -5,13 +5,13 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <rmig/save_load.h>
+#include <rmig/migrate.h>
 
 struct bench_progress {
     bool bar; /* standard error is a terminal */
     uint64_t interval_ns;
     uint64_t began_ns, shown_ns, reported_ns;
-    uint64_t shown_pages, reported_pages;
+    uint64_t shown_bytes, reported_bytes;
     bool dirty_line; /* the bar is on the line */
 };
 
@@ -21,8 +21,8 @@ void bench_progress_begin(struct bench_progress *progress, uint64_t interval_ns)
 /** Is anything shown, so that figures are wanted often? */
 bool bench_progress_wanted(const struct bench_progress *progress);
 
-/** The driver's progress callback; opaque is the struct. */
-void bench_progress_update(void *opaque, const struct rmig_ram_stats *stats);
+/** A source's progress callback; opaque is the struct. */
+void bench_progress_update(void *opaque, const struct rmig_move_status *status);
 
 /** Remove the bar: call before printing anything else. */
 void bench_progress_end(struct bench_progress *progress);

@@ -95,24 +95,37 @@ int bench_prepare_decode(const json_t *msg, struct bench_prepare *prepare_p, str
 
 json_t *bench_run_encode(const struct bench_run *run)
 {
-    return json_pack("{s:s, s:s, s:b, s:I}", "op", "run", "transport", run->rdma ? "rdma" : "tcp",
+    return json_pack("{s:s, s:s, s:b, s:I}", "op", "run", "transport", bench_transport_name(run->transport),
                      "pin_all", run->pin_all, "queue_pairs", (json_int_t)run->nqueue_pairs);
+}
+
+static bool transport_of(const char *name, enum bench_transport *transport_p)
+{
+    static const enum bench_transport all[] = {BENCH_AUTO, BENCH_RDMA, BENCH_TCP};
+
+    for (size_t i = 0; name && i < sizeof(all) / sizeof(all[0]); i++) {
+        *transport_p = all[i];
+        if (!strcmp(name, bench_transport_name(all[i])))
+            return true;
+    }
+    return false;
 }
 
 int bench_run_decode(const json_t *msg, struct bench_run *run_p, struct rmig_err *err)
 {
-    const char *transport = json_string_value(json_object_get(msg, "transport"));
+    const char *name = json_string_value(json_object_get(msg, "transport"));
+    enum bench_transport transport = BENCH_AUTO;
     uint64_t nqueue_pairs = 0;
     bool pin_all = false;
     int rc = get_bool(msg, "pin_all", &pin_all, err);
 
     if (rc == 0)
         rc = bench_msg_u64(msg, "queue_pairs", 1, BENCH_QUEUE_PAIRS_MAX, &nqueue_pairs, err);
-    if (rc == 0 && (!transport || (strcmp(transport, "rdma") && strcmp(transport, "tcp"))))
-        rc = rmig_err_set(err, -EPROTO, "peer: asks for a transport that is neither rdma nor tcp");
+    if (rc == 0 && !transport_of(name, &transport))
+        rc = rmig_err_set(err, -EPROTO, "peer: asks for a transport that is none of auto, rdma, tcp");
     if (rc < 0)
         return rc;
-    *run_p = (struct bench_run){.rdma = !strcmp(transport, "rdma"),
+    *run_p = (struct bench_run){.transport = transport,
                                 .pin_all = pin_all,
                                 .nqueue_pairs = (uint32_t)nqueue_pairs};
     return 0;
@@ -120,10 +133,9 @@ int bench_run_decode(const json_t *msg, struct bench_run *run_p, struct rmig_err
 
 json_t *bench_loaded_encode(const struct bench_loaded *loaded)
 {
-    return json_pack("{s:s, s:f, s:f, s:I, s:I}", "op", "loaded", "user_cpu_s", loaded->user_cpu_s,
+    return json_pack("{s:s, s:f, s:f, s:I}", "op", "loaded", "user_cpu_s", loaded->user_cpu_s,
                      "system_cpu_s", loaded->system_cpu_s, "peak_pinned_bytes",
-                     (json_int_t)loaded->peak_pinned_bytes, "received_bytes",
-                     (json_int_t)loaded->received_bytes);
+                     (json_int_t)loaded->peak_pinned_bytes);
 }
 
 int bench_loaded_decode(const json_t *msg, struct bench_loaded *loaded_p, struct rmig_err *err)
@@ -135,8 +147,6 @@ int bench_loaded_decode(const json_t *msg, struct bench_loaded *loaded_p, struct
         rc = get_seconds(msg, "system_cpu_s", &l.system_cpu_s, err);
     if (rc == 0)
         rc = bench_msg_u64(msg, "peak_pinned_bytes", 0, INT64_MAX, &l.peak_pinned_bytes, err);
-    if (rc == 0)
-        rc = bench_msg_u64(msg, "received_bytes", 0, INT64_MAX, &l.received_bytes, err);
     if (rc == 0)
         *loaded_p = l;
     return rc;

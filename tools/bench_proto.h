@@ -11,6 +11,7 @@
 #include <rmig/ram.h>
 
 #include "tools/bench_guest.h"
+#include "tools/bench_params.h"
 
 /** Most hashes in one message. */
 #define BENCH_HASHES_PER_MSG 8192u
@@ -25,7 +26,7 @@ struct bench_prepare {
 
 /** "run": how it will move it this time. */
 struct bench_run {
-    bool rdma;
+    enum bench_transport transport;
     bool pin_all;
     uint32_t nqueue_pairs;
 };
@@ -35,7 +36,6 @@ struct bench_loaded {
     double user_cpu_s;
     double system_cpu_s;
     uint64_t peak_pinned_bytes;
-    uint64_t received_bytes;
 };
 
 /* Encoders return NULL where there is no memory, which bench_ctl_send takes; decoders return 0 or

@@ -19,11 +19,12 @@ struct bench_result {
     uint64_t fallback_ns;     /* time that the attempts at RDMA took */
     uint64_t ram_bytes;
     uint32_t nblocks;
+    bool opened;          /* it came as far as the first page */
     uint64_t setup_ns;    /* connecting, block exchange, registrations made in advance */
-    uint64_t total_ns;    /* from the beginning of setup until the destination has all */
-    uint64_t downtime_ns; /* guest stopped until the destination has all */
+    uint64_t total_ns;    /* from the beginning of setup until it is over; 0 = it failed */
+    uint64_t downtime_ns; /* guest stopped until it could run at the destination */
     bool converged;       /* the expected downtime came under the limit */
-    uint64_t rounds;
+    uint64_t rounds; /* passes over RAM, the one with the guest stopped included */
     uint64_t normal_pages, hook_pages, zero_pages, hole_pages;
     uint64_t bytes_on_wire;
     struct bench_cpu source_cpu, destination_cpu, guest_cpu;

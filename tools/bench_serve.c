@@ -9,10 +9,10 @@
 #include <rmig/rmig.h>
 
 #include "tools/bench_cpu.h"
-#include "tools/bench_data.h"
 #include "tools/bench_hash.h"
 #include "tools/bench_proto.h"
 #include "tools/bench_units.h"
+#include "tools/bench_vm.h"
 #include "tools/bench_watch.h"
 
 #define FIRST_IDLE_MS 10000
@@ -34,10 +34,10 @@ struct run {
     struct session *session;
     struct bench_run how;
     struct bench_ram ram;
-    struct rmig_cancel *cancel;
+    struct bench_vm vm;
+    struct rmig_dest *engine;
     struct bench_watch watch;
-    struct bench_data data;
-    uint64_t took_ns;
+    struct rmig_move_status status; /* at the end */
 };
 
 static void say(const struct session *s, const char *what)
@@ -100,66 +100,64 @@ static int prepare(struct session *s, struct rmig_err *err)
     return rc;
 }
 
+static int new_engine(struct run *r, struct rmig_err *err)
+{
+    const struct session *s = r->session;
+    const struct bench_params *p = s->params;
+    struct rmig_dest_opts opts = {
+        .struct_size = sizeof(opts),
+        .accept_timeout_ms = ACCEPT_MS,
+        .tcp_fallback = r->how.transport == BENCH_AUTO,
+        .device = p->device[0] ? p->device : NULL,
+        .device_port = p->ib_port,
+        .use_gid_index = p->gid_index >= 0,
+        .gid_index = p->gid_index,
+    };
+    char uri[300];
+
+    bench_vm_uri(uri, sizeof(uri), r->how.transport != BENCH_TCP, s->ctl->local, p->data_port);
+    r->vm = (struct bench_vm){.params = p, .ram = &r->ram};
+    return rmig_dest_new(&r->engine, uri, &bench_vm_ops, &r->vm, &opts, err);
+}
+
+static void give_up_move(void *opaque)
+{
+    (void)rmig_dest_cancel(opaque);
+}
+
 static int listen_for_data(struct run *r, struct rmig_err *err)
 {
     const struct session *s = r->session;
-    struct bench_data_opts opts = {
-        .rdma = r->how.rdma,
-        .host = s->ctl->local,
-        .port = s->params->data_port,
-        .params = s->params,
-        .pin_all = r->how.pin_all,
-        .nqueue_pairs = r->how.nqueue_pairs,
-        .total_ram_bytes = s->prepare.total_bytes,
-        .cancel = r->cancel,
-    };
-    uint16_t port = 0;
-    int rc = bench_data_init(&r->data, &opts, err);
+    struct rmig_move_status status;
+    int rc = new_engine(r, err);
 
+    if (rc < 0)
+        return rc;
+    rmig_dest_status(r->engine, &status);
+    rc = bench_ctl_send(s->ctl,
+                        json_pack("{s:s, s:i, s:s}", "op", "listening", "port",
+                                  (int)rmig_dest_port(r->engine), "no_rdma", status.fallback_reason),
+                        err);
     if (rc == 0)
-        rc = bench_data_listen(&r->data, &port, err);
-    if (rc == 0)
-        rc = bench_ctl_send(s->ctl, json_pack("{s:s, s:i}", "op", "listening", "port", (int)port),
-                            err);
-    if (rc == 0)
-        rc = bench_watch_start(&r->watch, s->ctl, r->cancel, NULL, err);
-    return rc;
-}
-
-static int load(struct run *r, struct rmig_err *err)
-{
-    struct rmig_load_opts opts = {.cancel = r->cancel};
-    struct rmig_load *load = NULL;
-    int rc = rmig_load_new(&load, r->data.in, r->ram.blocks, r->ram.nblocks, &opts, err);
-
-    if (rc == 0)
-        rc = rmig_load_run(load, err);
-    rmig_load_free(load);
+        rc = bench_watch_start(&r->watch, s->ctl, give_up_move, r->engine, NULL, err);
     return rc;
 }
 
 /* The move itself, as the destination sees it. */
 static int receive(struct run *r, struct bench_loaded *loaded_p, struct rmig_err *err)
 {
-    struct bench_cpu begin = bench_cpu_now(), cpu;
-    uint64_t began_ns;
+    struct bench_cpu began = bench_cpu_now(), cpu;
     int rc = listen_for_data(r, err);
 
     if (rc == 0)
-        rc = bench_data_accept(&r->data, ACCEPT_MS, err);
-    began_ns = bench_now_ns();
-    if (rc == 0)
-        rc = load(r, err);
-    if (rc == 0)
-        rc = bench_data_finish(&r->data, err);
+        rc = rmig_dest_run(r->engine, err);
     if (rc < 0)
         return rc;
-    cpu = bench_cpu_since(begin);
-    r->took_ns = bench_now_ns() - began_ns;
+    cpu = bench_cpu_since(began);
+    rmig_dest_status(r->engine, &r->status);
     *loaded_p = (struct bench_loaded){.user_cpu_s = cpu.user_s,
                                       .system_cpu_s = cpu.system_s,
-                                      .peak_pinned_bytes = bench_data_peak_pinned_bytes(&r->data),
-                                      .received_bytes = rmig_in_received_bytes(r->data.in)};
+                                      .peak_pinned_bytes = r->status.peak_pinned_bytes};
     return 0;
 }
 
@@ -189,6 +187,7 @@ static int send_hashes(struct run *r, struct rmig_err *err)
 static int take_verdict(struct run *r, struct rmig_err *err)
 {
     struct session *s = r->session;
+    uint64_t took_ns = r->status.elapsed_ns - r->status.setup_ns;
     char size[32], took[32], line[160];
     json_t *msg = NULL;
     bool verified;
@@ -200,8 +199,9 @@ static int take_verdict(struct run *r, struct rmig_err *err)
     json_decref(msg);
     snprintf(line, sizeof(line), "%s by %s in %s, %.2f GB/s, %s",
              bench_format_size(size, sizeof(size), s->prepare.total_bytes),
-             r->how.rdma ? "RDMA" : "TCP", bench_format_ns(took, sizeof(took), r->took_ns),
-             bench_rate(s->prepare.total_bytes, r->took_ns) / 1e9,
+             strcmp(r->status.transport, "rdma") ? "TCP" : "RDMA",
+             bench_format_ns(took, sizeof(took), took_ns),
+             bench_rate(s->prepare.total_bytes, took_ns) / 1e9,
              verified ? "verified" : "the memories DIFFER");
     say(s, line);
     s->status = verified ? BENCH_OK : BENCH_VERIFY;
@@ -210,9 +210,8 @@ static int take_verdict(struct run *r, struct rmig_err *err)
 
 static void release_run(struct run *r)
 {
-    bench_data_close(&r->data);
     bench_watch_end(&r->watch);
-    rmig_cancel_free(r->cancel);
+    rmig_dest_free(r->engine);
     bench_ram_release(&r->ram);
 }
 
@@ -224,8 +223,7 @@ static void give_up(struct run *r, struct rmig_err *err)
 
     (void)bench_watch_reason(&r->watch, err);
     theirs = r->watch.peer_gave_up;
-    rmig_cancel_trigger(r->cancel);
-    if (!theirs || !s->quiet) /* the client of a loopback has said it itself */
+    if (!s->quiet) /* the client of a loopback says it itself */
         complain(s, err);
     s->told = true;
     s->status = BENCH_TRANSFER;
@@ -247,9 +245,7 @@ static int serve_run(struct session *s, const json_t *msg, struct rmig_err *err)
     if (rc < 0)
         return rc;
     s->told = false;
-    rc = rmig_cancel_new(&r.cancel, &run_err);
-    if (rc == 0)
-        rc = bench_ram_destination(&r.ram, s->prepare.lens_bytes, s->prepare.nblocks, &run_err);
+    rc = bench_ram_destination(&r.ram, s->prepare.lens_bytes, s->prepare.nblocks, &run_err);
     if (rc == 0)
         rc = receive(&r, &loaded, &run_err);
     if (rc < 0) {
@@ -258,7 +254,6 @@ static int serve_run(struct session *s, const json_t *msg, struct rmig_err *err)
     }
     bench_watch_end(&r.watch);
     rc = bench_ctl_send(s->ctl, bench_loaded_encode(&loaded), err);
-    bench_data_close(&r.data);
     if (rc == 0)
         rc = send_hashes(&r, err);
     if (rc == 0)

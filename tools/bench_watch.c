@@ -36,20 +36,20 @@ static void *listen_to_peer(void *opaque)
         else if (rc == 0)
             rmig_err_set(&watch->err, -EPROTO, "%s: sent a message out of turn", watch->ctl->peer);
         json_decref(msg);
-        rmig_cancel_trigger(watch->run);
+        watch->end(watch->opaque);
     }
     atomic_store(&watch->done, true);
     raise_fd(watch->done_fd);
     return NULL;
 }
 
-int bench_watch_start(struct bench_watch *watch, struct bench_ctl *ctl, struct rmig_cancel *run,
-                      const char *op, struct rmig_err *err)
+int bench_watch_start(struct bench_watch *watch, struct bench_ctl *ctl, void (*end)(void *opaque),
+                      void *opaque, const char *op, struct rmig_err *err)
 {
     sigset_t all, old;
     int rc;
 
-    *watch = (struct bench_watch){.ctl = ctl, .run = run, .op = op};
+    *watch = (struct bench_watch){.ctl = ctl, .end = end, .opaque = opaque, .op = op};
     watch->end_fd = eventfd(0, EFD_CLOEXEC);
     watch->done_fd = eventfd(0, EFD_CLOEXEC);
     if (watch->end_fd < 0 || watch->done_fd < 0) {

@@ -14,7 +14,8 @@
 
 struct bench_watch {
     struct bench_ctl *ctl;
-    struct rmig_cancel *run; /* triggered when the peer or a signal ends the move */
+    void (*end)(void *opaque); /* called, on the watch's thread, when the peer or a signal ends the move */
+    void *opaque;
     const char *op;          /* the one message that does not end it; NULL = none */
     pthread_t thread;
     bool running;
@@ -22,13 +23,13 @@ struct bench_watch {
     int done_fd;      /* readable once the thread has its result */
     atomic_bool done; /* the same, for the order of what is read after it */
     json_t *msg;
-    struct rmig_err err; /* why the thread triggered run */
+    struct rmig_err err; /* why the thread called end */
     bool peer_gave_up;   /* it is an error message that said so */
 };
 
 /** Start listening. From here until bench_watch_end nobody else receives on ctl. */
-int bench_watch_start(struct bench_watch *watch, struct bench_ctl *ctl, struct rmig_cancel *run,
-                      const char *op, struct rmig_err *err);
+int bench_watch_start(struct bench_watch *watch, struct bench_ctl *ctl, void (*end)(void *opaque),
+                      void *opaque, const char *op, struct rmig_err *err);
 
 /**
  * Wait for the message. The caller drops *msg_p. Returns: 0; -ETIMEDOUT; what ended the move, in

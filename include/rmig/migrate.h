@@ -118,11 +118,15 @@ struct rmig_move_status {
     uint64_t dirty_rate_bytes_per_s;    /**< of the last round */
     uint64_t throughput_bytes_per_s;    /**< of RAM while it moved, last measured */
     uint64_t setup_ns;                  /**< until the first page could go */
-    uint64_t elapsed_ns;                /**< since run or the first step */
+    uint64_t elapsed_ns;                /**< since run or the first step, until it ended */
     uint64_t expected_downtime_ns;      /**< if the guest were paused now; then: as it was paused */
     uint64_t downtime_ns;               /**< source: from the pause to the destination's answer */
     uint64_t peak_pinned_bytes;         /**< RDMA: most memory registered on this side */
     char fallback_reason[256];          /**< why it goes by TCP instead of RDMA; "" */
+    uint64_t fallback_ns;               /**< source: what the attempt at RDMA took; 0 = it did not fail */
+    uint64_t transport_bytes;           /**< of sent_bytes: what a transport moved, not the stream */
+    uint64_t hole_bytes;                /**< of zero_bytes: holes of the backing file, never read */
+    uint64_t wire_bytes;                /**< source: all that went out, control messages included */
 };
 
 typedef void (*rmig_progress_fn)(void *opaque, const struct rmig_move_status *status);
@@ -148,6 +152,9 @@ struct rmig_source_opts {
     const char *device;                 /**< RDMA device; NULL = the one the address chooses */
     rmig_progress_fn progress;          /**< about ten times a second, and at each new state */
     void *progress_opaque;
+    uint32_t device_port;               /**< rdma: physical port of device; 0 = 1 */
+    bool use_gid_index;                 /**< rdma: gid_index counts; else one is chosen */
+    int32_t gid_index;                  /**< rdma: GID to use with device */
 };
 
 /**
@@ -236,6 +243,9 @@ struct rmig_dest_opts {
     const char *device;         /**< RDMA device; NULL = the one the address chooses */
     rmig_progress_fn progress;
     void *progress_opaque;
+    uint32_t device_port;       /**< rdma: physical port of device; 0 = 1 */
+    bool use_gid_index;         /**< rdma: gid_index counts; else one is chosen */
+    int32_t gid_index;          /**< rdma: GID to use with device */
 };
 
 /**

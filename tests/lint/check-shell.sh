@@ -18,6 +18,6 @@ while IFS= read -r file; do
     # libtool makes scripts of this kind beside the programs it links
     ! grep -aq 'libtool wrapper' "$file" || continue
     echo "$file" >>"$scratch/scripts"
-    shellcheck -x -P SCRIPTDIR:. "$file" >"$scratch/said" 2>&1 || fault "$(cat "$scratch/said")"
 done <"$scratch/files"
+xargs shellcheck -x -P SCRIPTDIR:. <"$scratch/scripts" >"$scratch/said" 2>&1 || fault "$(cat "$scratch/said")"
 verdict "$(wc -l <"$scratch/scripts") shell scripts"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # code-only.awk -- C text without comments, strings and character constants; lines are kept.
-# A quote is left as "" or '' so that what stands around it stays apart.
+# A quote is left as "" or '' so that what stands around it stays apart. With -v where=1 each line has
+# its file and number in front, tabs between.
+FNR == 1 { in_comment = 0 }
 {
     out = ""
     rest = $0
@@ -26,5 +28,5 @@
         }
         out = out mark mark
     }
-    print out
+    print (where ? FILENAME "\t" FNR "\t" out : out)
 }

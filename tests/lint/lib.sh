@@ -13,6 +13,12 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 
+# thorough -- are the checks that plant faults to be found wanted, where they take long?
+thorough()
+{
+    [ -n "${RMIG_LINT_THOROUGH:-}" ]
+}
+
 # fault TEXT... -- say what is wrong, and where
 fault()
 {

@@ -52,7 +52,7 @@ expect 0 --loopback -s 4M --json="$scratch/json"
 valid 1
 expect 0 --loopback -s 8M --transport=tcp --dirty-rate 20 --json="$scratch/json"
 valid 1
-expect 7 --loopback -s 8M --transport=tcp --dirty-rate 20 --downtime-limit 0 --max-rounds 2 --json="$scratch/json"
+expect 7 --loopback -s 8M --transport=tcp --dirty-rate 100 --max-bandwidth 4 --downtime-limit 1 --time-limit 1 --json="$scratch/json"
 valid 1
 # a run that failed has an object too
 RMIG_TRANSPORT_DIR=$scratch expect 3 --loopback -s 4M --transport=rdma --json="$scratch/json"
