@@ -103,6 +103,8 @@ void ram_init(struct ram *ram, uint32_t nblocks, const uint64_t *len_bytes)
                           -1, 0);
 
         ck_assert(host != MAP_FAILED);
+        /* a page fault in a virtual machine may cost more than a test */
+        (void)madvise(host, len_bytes[i], MADV_HUGEPAGE);
         ram->blocks[i] = (struct rmig_block){ .name = names[i], .host = host,
                                               .len_bytes = len_bytes[i],
                                               .page_bytes = RMIG_PAGE_BYTES, .fd = -1 };
