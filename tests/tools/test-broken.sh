@@ -4,7 +4,7 @@
 set -eu
 # shellcheck source=tests/tools/functions.sh
 . "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
-need python3
+need "$python"
 
 broken cut 5 'reset|ended|pipe|hung up'
 broken kill 5 'reset|ended|pipe|hung up'

@@ -4,7 +4,7 @@
 set -eu
 # shellcheck source=tests/tools/functions.sh
 . "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
-need python3
+need "$python"
 
 head -c 8388608 /dev/urandom >"$scratch/ram"
 # 16 pages say TAMPERME: one of them may lie across two of the proxy's chunks, all of them do not

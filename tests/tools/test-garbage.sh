@@ -4,7 +4,7 @@
 set -eu
 # shellcheck source=tests/tools/functions.sh
 . "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
-need python3
+need "$python"
 tried=0
 
 # a server that is none
@@ -28,7 +28,7 @@ start_server
 for kind in garbage long version message json half huge wrap negative ragged strange deep nul ask leave; do
     lines=$(wc -l <"$scratch/server.err")
     began=$(seconds)
-    python3 "$top/tests/tools/peer.py" send "$port" "$kind"
+    "$python" "$top/tests/tools/peer.py" send "$port" "$kind"
     wait_line "$scratch/server.err" '.'
     i=0
     while [ "$(wc -l <"$scratch/server.err")" -le "$lines" ] && [ $i -lt 1200 ]; do

@@ -5,8 +5,8 @@
 set -eu
 # shellcheck source=tests/tools/functions.sh
 . "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
-need python3
-python3 -c 'import jsonschema' 2>/dev/null ||
+need "$python"
+"$python" -c 'import jsonschema' 2>/dev/null ||
     { echo "skipped: python3-jsonschema is missing"; exit 77; }
 streams=$top/tests/fuzz/corpus/fuzz_inspect
 factor=${RMIG_TEST_FACTOR:-1}
@@ -24,7 +24,7 @@ inspect()
 
 for name in q35 microvm isapc ignore-shared compress no-footers; do
     # shellcheck disable=SC2154
-    python3 "$top/tests/tools/inspected.py" "$streams/qemu-$name" "$top/docs/rmig_inspect.schema.json" \
+    "$python" "$top/tests/tools/inspected.py" "$streams/qemu-$name" "$top/docs/rmig_inspect.schema.json" \
         "$((8 * factor))" "$((8 * factor))" "$scratch" "$abs_top_builddir/run" rmig inspect ||
         fault "$name"
 done
@@ -70,7 +70,7 @@ if kib > 200 << 10:
 sys.exit(status)
 END
 status=0
-python3 "$scratch/small.py" "$abs_top_builddir/run" rmig inspect "$scratch/large" \
+"$python" "$scratch/small.py" "$abs_top_builddir/run" rmig inspect "$scratch/large" \
     >"$scratch/out" 2>"$scratch/err" || status=$?
 [ "$status" -eq 5 ] || fault "a large file: status $status: $(cat "$scratch/err")"
 said "$scratch/err" 'byte 1073741824: the stream ends in device dev, instance 0, whose state begins at byte '

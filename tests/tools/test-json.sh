@@ -4,8 +4,8 @@
 set -eu
 # shellcheck source=tests/tools/functions.sh
 . "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
-need python3
-python3 -c 'import jsonschema' 2>/dev/null ||
+need "$python"
+"$python" -c 'import jsonschema' 2>/dev/null ||
     { echo "skipped: python3-jsonschema is missing"; exit 77; }
 
 cat >"$scratch/validate.py" <<'END'
@@ -42,7 +42,7 @@ END
 valid()
 {
     [ "$(wc -l <"$scratch/json")" -eq "$1" ] || fault "$1 objects wanted, $(wc -l <"$scratch/json") there"
-    python3 "$scratch/validate.py" "$top/docs/rdma_migrate_bench.schema.json" "$scratch/json" "${2-}" ||
+    "$python" "$scratch/validate.py" "$top/docs/rdma_migrate_bench.schema.json" "$scratch/json" "${2-}" ||
         fault "not as the schema says"
 }
 

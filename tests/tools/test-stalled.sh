@@ -4,7 +4,7 @@
 set -eu
 # shellcheck source=tests/tools/functions.sh
 . "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
-need python3
+need "$python"
 
 broken stall 15 'moved in|idle|within|time'
 verdict "noticed"

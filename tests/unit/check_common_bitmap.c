@@ -3,6 +3,7 @@
 #include "common/bitmap.h"
 
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 #define NBITS 300u
 
@@ -92,7 +93,7 @@ START_TEST(bitmap__empty_map_and_empty_range)
 }
 END_TEST
 
-int main(void)
+Suite *common_bitmap_suite(void)
 {
     const TTest *const tests[] = {bitmap__random_ranges_agree_with_a_model,
                                   bitmap__whole_words_and_their_edges,
@@ -100,5 +101,5 @@ int main(void)
     Suite *suite = suite_create("common/bitmap");
 
     suite_add(suite, "bitmap", tests);
-    return suite_run(suite);
+    return suite;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 #define PAGE 4096u
 /* Aligned for the largest page size, never touched. */
@@ -126,7 +127,7 @@ START_TEST(range__only_what_lies_inside)
 }
 END_TEST
 
-int main(void)
+Suite *common_blocks_suite(void)
 {
     const TTest *const tests[] = {init__bad_block_is_named,
                                   init__count_is_bounded,
@@ -137,5 +138,5 @@ int main(void)
     Suite *suite = suite_create("common/blocks");
 
     suite_add(suite, "blocks", tests);
-    return suite_run(suite);
+    return suite;
 }

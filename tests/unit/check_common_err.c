@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/overflow.h"
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 START_TEST(err_set__first_error_wins)
 {
@@ -126,7 +127,7 @@ START_TEST(bytes__big_endian_at_any_address)
 }
 END_TEST
 
-int main(void)
+Suite *common_err_suite(void)
 {
     const TTest *const err[] = {err_set__first_error_wins,
                                 err_set__code_that_is_no_failure_becomes_EIO,
@@ -137,5 +138,5 @@ int main(void)
 
     suite_add(suite, "err", err);
     suite_add(suite, "log and figures", others);
-    return suite_run(suite);
+    return suite;
 }

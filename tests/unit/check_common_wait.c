@@ -14,6 +14,7 @@
 #include "common/iov.h"
 #include "common/resolve.h"
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_cancel *new_cancel(void)
 {
@@ -278,7 +279,7 @@ START_TEST(address_text__odd_family_is_no_crash)
 }
 END_TEST
 
-int main(void)
+Suite *common_wait_suite(void)
 {
     const TTest *const wait[] = {cancel__stays_triggered,
                                  cancel__none_is_fine,
@@ -305,5 +306,5 @@ int main(void)
     suite_add(suite, "wait", wait);
     suite_add(suite, "iov", iov);
     suite_add(suite, "resolve", resolve);
-    return suite_run(suite);
+    return suite;
 }

@@ -16,6 +16,8 @@
 
 #include "tools/bench_dirty_sigsegv.h"
 
+#include "tests/unit/suites.h"
+
 /* Guest pages are read while the guest writes: meant, and reported once a word without this, which
  * takes the thread sanitizer minutes. */
 #ifdef __SANITIZE_THREAD__
@@ -509,12 +511,10 @@ static void find_cases(void)
     }
 }
 
-int main(void)
+Suite *hooks_dirty_suite(void)
 {
     Suite *s = suite_create("hooks/dirty");
     TCase *tc = tcase_create("sync");
-    SRunner *sr = srunner_create(s);
-    int failed;
 
     find_cases();
     tcase_set_timeout(tc, 60);
@@ -535,8 +535,5 @@ int main(void)
     tcase_add_test(tc, free__null_is_fine);
     tcase_add_test_raise_signal(tc, mprotect__foreign_fault_still_kills, SIGSEGV);
     suite_add_tcase(s, tc);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return s;
 }

@@ -14,6 +14,8 @@
 
 #include "hooks/dirty_bits.h"
 
+#include "tests/unit/suites.h"
+
 #define NBLOCKS 2u
 #define PAGES_A 200u /* no multiple of 64 */
 #define PAGES_B 1024u
@@ -300,12 +302,10 @@ START_TEST(merge__equals_bit_by_bit)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_dirty_map_suite(void)
 {
     Suite *s = suite_create("hooks/dirty_map");
     TCase *tc = tcase_create("map");
-    SRunner *sr = srunner_create(s);
-    int failed;
 
     tcase_set_timeout(tc, 60);
     tcase_add_checked_fixture(tc, setup, teardown);
@@ -321,8 +321,5 @@ int main(void)
     tc = tcase_create("bits");
     tcase_add_test(tc, merge__equals_bit_by_bit);
     suite_add_tcase(s, tc);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return s;
 }

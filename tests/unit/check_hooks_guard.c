@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 /* One outgoing stream with a fake transport on it, blocks set. */
 static struct guest guest;
@@ -459,7 +460,7 @@ START_TEST(load__failure_is_the_stream_error)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_guard_suite(void)
 {
     Suite *s = suite_create("hooks/guard");
     TCase *attach = tcase_create("attach"), *pass = tcase_create("pass");
@@ -502,5 +503,5 @@ int main(void)
     tcase_add_test(pass, accounting__sent_zero_bytes_counts_rate_only);
     tcase_add_test(pass, save_page__meaningless_answer_is_EINVAL);
     suite_add_tcase(s, pass);
-    return run_suite(s);
+    return s;
 }

@@ -10,6 +10,7 @@
 #include "stream/format.h"
 #include "tests/unit/hooks_pieces.h"
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static const struct guest none; /* a load without blocks */
 static struct guest made;
@@ -293,7 +294,7 @@ START_TEST(start_clean__only_marked_pages_are_sent)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_layout_suite(void)
 {
     Suite *s = suite_create("layout");
     TCase *tc = tcase_create("layout");
@@ -312,5 +313,5 @@ int main(void)
     tcase_add_test(tc, placed__refusal_ends_the_load);
     tcase_add_test(tc, start_clean__only_marked_pages_are_sent);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

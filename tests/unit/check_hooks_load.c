@@ -11,6 +11,7 @@
 #include "stream/format.h"
 #include "tests/unit/hooks_pieces.h"
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_err err;
 static struct guest guest; /* blocks "block-0" and "block-1" of 4 pages */
@@ -312,7 +313,7 @@ START_TEST(zero__a_hole_that_a_hook_filled_is_cleared)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_load_suite(void)
 {
     Suite *s = suite_create("hooks/load");
     TCase *tc = tcase_create("load");
@@ -332,5 +333,5 @@ int main(void)
     tcase_add_test(tc, zero__a_hole_that_was_filled_is_cleared);
     tcase_add_test(tc, zero__a_hole_that_a_hook_filled_is_cleared);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

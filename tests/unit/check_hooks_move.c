@@ -17,6 +17,7 @@
 
 #include "common/clock.h"
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static struct messages m;
 static struct guest source, dest;
@@ -563,7 +564,7 @@ START_TEST(cancel__ends_a_save_that_waits)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_move_suite(void)
 {
     Suite *s = suite_create("hooks/move");
     TCase *tc = tcase_create("move");
@@ -586,5 +587,5 @@ int main(void)
     tcase_add_loop_test(tc, cancel__ends_a_load_that_waits, 0, 2);
     tcase_add_test(tc, cancel__ends_a_save_that_waits);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

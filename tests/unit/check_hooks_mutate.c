@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "tests/fuzz/fuzz_guest.h"
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 #define DEFAULT_MUTATIONS 100000u
 /* Longer than a seed, for what is inserted. */
@@ -221,7 +222,7 @@ START_TEST(mutations__no_crash_no_hang_bounded_heap)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_mutate_suite(void)
 {
     Suite *s = suite_create("hooks/mutate");
     TCase *tc = tcase_create("mutate");
@@ -230,5 +231,5 @@ int main(void)
     tcase_add_test(tc, seeds__load_as_they_are);
     tcase_add_test(tc, mutations__no_crash_no_hang_bounded_heap);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

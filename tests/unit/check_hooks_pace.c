@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static struct messages m;
 static struct rmig_err err;
@@ -281,7 +282,7 @@ START_TEST(channel__failure_at_any_write_leaves_the_guest)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_pace_suite(void)
 {
     Suite *s = suite_create("hooks/pace");
     TCase *tc = tcase_create("pace");
@@ -296,5 +297,5 @@ int main(void)
     tcase_add_test(tc, cancel__before_the_call);
     tcase_add_test(tc, channel__failure_at_any_write_leaves_the_guest);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

@@ -11,6 +11,7 @@
 #include "stream/format.h"
 #include "tests/unit/hooks_pieces.h"
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_err err;
 static struct guest guest; /* blocks "block-0" and "block-1" of 4 pages */
@@ -633,7 +634,7 @@ START_TEST(new__bad_blocks)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_refuse_suite(void)
 {
     Suite *s = suite_create("hooks/refuse");
     TCase *tc = tcase_create("refuse");
@@ -690,5 +691,5 @@ int main(void)
     tcase_add_test(tc, run__twice_is_EINVAL);
     tcase_add_test(tc, new__bad_blocks);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

@@ -12,6 +12,7 @@
 #include "stream/format.h"
 #include "tests/unit/hooks_pieces.h"
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static struct guest source, dest;
 static struct rmig_err err;
@@ -248,7 +249,7 @@ START_TEST(command__return_path_over_a_one_way_channel)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_return_suite(void)
 {
     Suite *s = suite_create("return");
     TCase *tc = tcase_create("acknowledge");
@@ -265,5 +266,5 @@ int main(void)
     tcase_add_loop_test(tc, command__wrong, 0, sizeof(wrong) / sizeof(wrong[0]));
     tcase_add_test(tc, command__return_path_over_a_one_way_channel);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

@@ -12,6 +12,7 @@
 #include "common/bytes.h"
 #include "stream/format.h"
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static struct messages m;
 static struct rmig_err err;
@@ -604,7 +605,7 @@ START_TEST(hooks__each_failure_ends_the_save)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_save_suite(void)
 {
     Suite *s = suite_create("hooks/save");
     TCase *tc = tcase_create("save");
@@ -631,5 +632,5 @@ int main(void)
     tcase_add_test(tc, hooks__runs_are_capped_and_holes_are_not);
     tcase_add_loop_test(tc, hooks__each_failure_ends_the_save, 0, 8);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

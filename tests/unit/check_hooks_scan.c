@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static struct guest guest;
 static struct rmig_blocks blocks;
@@ -258,7 +259,7 @@ START_TEST(scan__what_is_given_back_comes_again)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_scan_suite(void)
 {
     Suite *s = suite_create("hooks/scan");
     TCase *tc = tcase_create("scan");
@@ -275,5 +276,5 @@ int main(void)
     tcase_add_test(tc, scan__a_page_written_while_it_is_read_comes_again);
     tcase_add_test(tc, scan__what_is_given_back_comes_again);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

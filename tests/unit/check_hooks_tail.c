@@ -10,6 +10,7 @@
 #include "stream/format.h"
 #include "tests/unit/hooks_pieces.h"
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static struct guest guest;
 static struct rmig_err err;
@@ -319,7 +320,7 @@ START_TEST(save__tail_after_a_section_is_EINVAL)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_tail_suite(void)
 {
     Suite *s = suite_create("hooks/tail");
     TCase *tc = tcase_create("tail");
@@ -340,5 +341,5 @@ int main(void)
     tcase_add_test(tc, save__no_whole_tail_is_EINVAL);
     tcase_add_test(tc, save__tail_after_a_section_is_EINVAL);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_transport *t;
 static struct rmig_err err;
@@ -429,7 +430,7 @@ START_TEST(version__is_the_package)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_transport_suite(void)
 {
     Suite *s = suite_create("hooks/transport");
     TCase *tc = tcase_create("transport");
@@ -463,5 +464,5 @@ int main(void)
     tcase_add_test(tc, load__the_same_one_twice);
     tcase_add_test(tc, version__is_the_package);
     suite_add_tcase(s, tc);
-    return run_suite(s);
+    return s;
 }

@@ -11,6 +11,7 @@
 
 #include "hooks/holes.h"
 #include "tests/unit/hooks_util.h"
+#include "tests/unit/suites.h"
 
 static bool naive(const uint8_t *p, size_t n)
 {
@@ -235,7 +236,7 @@ START_TEST(zero_range__clears_data_and_leaves_holes)
 }
 END_TEST
 
-int main(void)
+Suite *hooks_zero_suite(void)
 {
     Suite *s = suite_create("hooks/zero");
     TCase *zero = tcase_create("is_zero"), *holes = tcase_create("extent_at");
@@ -255,5 +256,5 @@ int main(void)
     tcase_add_test(holes, extent_at__device_is_data);
     tcase_add_test(holes, zero_range__clears_data_and_leaves_holes);
     suite_add_tcase(s, holes);
-    return run_suite(s);
+    return s;
 }

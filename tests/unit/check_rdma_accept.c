@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "tests/unit/rdma_fixture.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_err err;
 static struct rmig_cancel *cancel;
@@ -460,7 +461,7 @@ START_TEST(accept__source_that_goes_between_lanes_is_noticed)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_accept_suite(void)
 {
     Suite *suite = suite_create("rdma/accept");
     TCase *tc = tcase_create("accept"), *lanes = tcase_create("lanes");
@@ -492,5 +493,5 @@ int main(void)
     tcase_add_test(lanes, accept__lanes_that_do_not_come_end_at_the_deadline);
     tcase_add_loop_test(lanes, accept__source_that_goes_between_lanes_is_noticed, 0, 2);
     tcase_set_timeout(lanes, 30);
-    return suite_run(suite);
+    return suite;
 }

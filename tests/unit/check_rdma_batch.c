@@ -3,6 +3,7 @@
 #include "rdma/batch.h"
 
 #include "tests/unit/rdma_suite.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_rdma_batch batch;
 
@@ -129,7 +130,7 @@ START_TEST(batch__is_a_queue_of_pages)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_batch_suite(void)
 {
     Suite *suite = suite_create("rdma/batch");
     TCase *tc = tcase_create("batch");
@@ -142,5 +143,5 @@ int main(void)
     tcase_add_test(tc, add__full_says_so_and_still_merges);
     tcase_add_test(tc, consume__in_pieces);
     tcase_add_test(tc, batch__is_a_queue_of_pages);
-    return suite_run(suite);
+    return suite;
 }

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "tests/unit/rdma_fixture.h"
+#include "tests/unit/suites.h"
 
 #define MESSAGE_BYTES (256u << 10) /* the longest that the channel sends */
 
@@ -415,7 +416,7 @@ START_TEST(wait__is_for_a_source_that_is_connected)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_channel_suite(void)
 {
     Suite *suite = suite_create("rdma/channel");
     TCase *writing = tcase_create("write"), *reading = tcase_create("read");
@@ -444,5 +445,5 @@ int main(void)
     tcase_add_loop_test(end, channel__cancel_ends_a_wait_within_100_ms, 0, 2);
     tcase_add_test(end, write__after_the_end_is_ENOTCONN);
     tcase_add_loop_test(end, read__after_the_end_is_ENOTCONN, 0, 2);
-    return suite_run(suite);
+    return suite;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "tests/unit/rdma_fixture.h"
+#include "tests/unit/suites.h"
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -197,7 +198,7 @@ START_TEST(register__many_regions_are_all_found_and_released)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_chunk_suite(void)
 {
     Suite *suite = suite_create("rdma/chunk");
     TCase *tc = tcase_create("chunk");
@@ -212,5 +213,5 @@ int main(void)
     tcase_add_test(tc, register__budget_is_kept);
     tcase_add_test(tc, register__failure_leaves_nothing);
     tcase_add_test(tc, register__many_regions_are_all_found_and_released);
-    return suite_run(suite);
+    return suite;
 }

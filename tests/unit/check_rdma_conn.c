@@ -8,6 +8,7 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "tests/unit/rdma_fixture.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_err err;
 static struct rmig_cancel *cancel;
@@ -469,7 +470,7 @@ START_TEST(release__of_nothing_is_fine)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_conn_suite(void)
 {
     Suite *suite = suite_create("rdma/conn");
     TCase *source = tcase_create("connect"), *end = tcase_create("end");
@@ -499,5 +500,5 @@ int main(void)
     tcase_add_loop_test(end, tear_down__tells_the_peer, 0, 2);
     tcase_add_test(end, tear_down__failing_calls_do_not_stop_it);
     tcase_add_test(end, release__of_nothing_is_fine);
-    return suite_run(suite);
+    return suite;
 }

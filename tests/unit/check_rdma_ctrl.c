@@ -8,6 +8,7 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "tests/unit/rdma_fixture.h"
+#include "tests/unit/suites.h"
 
 static struct source_fixture s; /* our source against a raw destination */
 static struct dest_fixture d;   /* our destination against a raw source */
@@ -694,7 +695,7 @@ START_TEST(pull__many_messages_in_a_row)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_ctrl_suite(void)
 {
     Suite *suite = suite_create("rdma/ctrl");
     TCase *credit = tcase_create("credit"), *types = tcase_create("types");
@@ -743,5 +744,5 @@ int main(void)
     tcase_add_test(sending, done__failed_repost_is_told);
     tcase_add_test(sending, receive__failed_repost_of_a_READY_is_told);
     tcase_add_test(sending, pull__many_messages_in_a_row);
-    return suite_run(suite);
+    return suite;
 }

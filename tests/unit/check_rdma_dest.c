@@ -9,6 +9,7 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "tests/unit/rdma_fixture.h"
+#include "tests/unit/suites.h"
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -745,7 +746,7 @@ START_TEST(tear_down__that_cannot_hang_up_shuts_the_peer_out)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_dest_suite(void)
 {
     Suite *suite = suite_create("rdma/dest");
     TCase *blocks = tcase_create("blocks"), *state = tcase_create("state");
@@ -792,5 +793,5 @@ int main(void)
     tcase_add_test(end, serve__source_that_never_ends_the_window_is_ended_by_cancel);
     tcase_add_test(end, release__nothing_can_be_written_any_more);
     tcase_add_test(end, tear_down__that_cannot_hang_up_shuts_the_peer_out);
-    return suite_run(suite);
+    return suite;
 }

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "tests/fake/raw_peer.h"
 #include "tests/unit/rdma_suite.h"
+#include "tests/unit/suites.h"
 
 static struct raw_listener *listener;
 static uint16_t port;
@@ -382,7 +383,7 @@ START_TEST(idle_hook__lets_the_other_side_act)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_fake_suite(void)
 {
     Suite *suite = suite_create("rdma/fake");
     TCase *cm = tcase_create("cm"), *qp = tcase_create("qp"), *control = tcase_create("control");
@@ -411,5 +412,5 @@ int main(void)
     tcase_add_test(control, script__failures_come_where_they_were_asked_for);
     tcase_add_test(control, close__before_the_regions_are_deregistered_is_a_breach);
     tcase_add_test(control, idle_hook__lets_the_other_side_act);
-    return suite_run(suite);
+    return suite;
 }

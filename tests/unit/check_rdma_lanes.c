@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "tests/unit/rdma_fixture.h"
+#include "tests/unit/suites.h"
 
 #define MIB ((uint64_t)1 << 20)
 #define LANES 3u
@@ -172,7 +173,7 @@ START_TEST(serve__mark_that_is_none_ends_the_connection)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_lanes_suite(void)
 {
     Suite *suite = suite_create("rdma/lanes");
     TCase *marks = tcase_create("marks");
@@ -183,5 +184,5 @@ int main(void)
     tcase_add_loop_test(marks, serve__pass_that_one_queue_pair_never_ends, 0, 2);
     tcase_add_loop_test(marks, serve__marks_without_passes_are_EPROTO, 1, LANES);
     tcase_add_loop_test(marks, serve__mark_that_is_none_ends_the_connection, 0, 2);
-    return suite_run(suite);
+    return suite;
 }

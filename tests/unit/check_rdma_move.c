@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* check_rdma_move.c -- whole moves, source to destination, over the fake verbs. */
 #include "tests/unit/rdma_move.h"
+#include "tests/unit/suites.h"
 
 #include <errno.h>
 
@@ -286,7 +287,7 @@ static void add_good(Suite *suite)
     tcase_add_loop_test(good, stats__are_those_of_the_devices, 0, 2);
 }
 
-int main(void)
+Suite *rdma_move_suite(void)
 {
     Suite *suite = suite_create("rdma/move");
     TCase *bad = tcase_create("bad");
@@ -298,5 +299,5 @@ int main(void)
     tcase_add_loop_test(bad, move__block_of_another_length_or_name_fails, 0, 2);
     tcase_add_loop_test(bad, move__source_that_cannot_pin_all_fails_at_both_ends, 0, 2);
     tcase_add_loop_test(bad, move__destination_that_refuses_a_section_fails_at_both_ends, 0, 2);
-    return suite_run(suite);
+    return suite;
 }

@@ -12,6 +12,7 @@
 
 #include "common/bytes.h"
 #include "tests/unit/rdma_move.h"
+#include "tests/unit/suites.h"
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -488,7 +489,7 @@ START_TEST(stats__stay_after_the_end_and_keep_to_their_size)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_plugin_suite(void)
 {
     Suite *suite = suite_create("rdma/plugin");
     TCase *connection = tcase_create("connection");
@@ -525,5 +526,5 @@ int main(void)
     tcase_add_test(connection, listener__polls_readable_when_a_source_asks);
     tcase_add_test(connection, finish__source_waits_for_the_destination);
     tcase_add_test(connection, stats__stay_after_the_end_and_keep_to_their_size);
-    return suite_run(suite);
+    return suite;
 }

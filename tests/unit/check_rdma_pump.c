@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "tests/unit/rdma_fixture.h"
+#include "tests/unit/suites.h"
 
 static struct source_fixture f;
 static struct rmig_rdma_pump *pump;
@@ -523,7 +524,7 @@ START_TEST(until__the_first_failure_is_kept)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_pump_suite(void)
 {
     Suite *suite = suite_create("rdma/pump");
     TCase *time = tcase_create("time"), *peer = tcase_create("peer"), *wc = tcase_create("wc");
@@ -561,5 +562,5 @@ int main(void)
     tcase_add_loop_test(calls, until__failing_verbs_call_ends_it, 0, 5);
     tcase_add_test(calls, wait_fd__readable_deadline_and_cancel);
     tcase_add_loop_test(calls, until__the_first_failure_is_kept, 0, 2);
-    return suite_run(suite);
+    return suite;
 }

@@ -4,6 +4,7 @@
 
 #include "common/bytes.h"
 #include "tests/unit/source_side.h"
+#include "tests/unit/suites.h"
 
 /* --- block exchange --------------------------------------------------------------------------- */
 
@@ -426,7 +427,7 @@ static void add_save_tests(Suite *suite, TCase *save_case)
     tcase_add_loop_test(save_case, save__zero_runs_between_pages, 0, 4);
 }
 
-int main(void)
+Suite *rdma_source_suite(void)
 {
     Suite *suite = suite_create("rdma/source");
     TCase *blocks = tcase_create("blocks"), *pages = tcase_create("save");
@@ -452,5 +453,5 @@ int main(void)
     tcase_add_loop_test(keys, save__result_that_nobody_asked_for_is_EPROTO, 0, 2);
     tcase_add_loop_test(keys, save__reply_of_another_type_is_told, 0, RMIG_WIRE_TYPE_END);
     tcase_add_test(keys, save__refused_write_is_told);
-    return suite_run(suite);
+    return suite;
 }

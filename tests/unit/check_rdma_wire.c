@@ -6,6 +6,7 @@
 
 #include "common/bytes.h"
 #include "tests/unit/rdma_suite.h"
+#include "tests/unit/suites.h"
 
 #define GUARD 0xa5
 
@@ -626,7 +627,7 @@ START_TEST(private__seeded_mutations_never_pass_unsound)
 }
 END_TEST
 
-int main(void)
+Suite *rdma_wire_suite(void)
 {
     Suite *suite = suite_create("rdma/wire");
     TCase *header = tcase_create("header"), *priv = tcase_create("private");
@@ -662,5 +663,5 @@ int main(void)
     tcase_set_timeout(mutations, 120);
     tcase_add_loop_test(mutations, decode_header__seeded_mutations_never_pass_unsound, 0, NGOOD);
     tcase_add_test(mutations, private__seeded_mutations_never_pass_unsound);
-    return suite_run(suite);
+    return suite;
 }

@@ -2,10 +2,12 @@
 /* check_stream_buffer.c -- the growable buffer, and streams over it: rows F1 to F4. */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 /* Lets a sanitizer answer "out of memory" as the system does. */
 const char *__asan_default_options(void);
@@ -101,14 +103,27 @@ START_TEST(buffer_write__out_of_memory_leaves_it_as_it_was)
 END_TEST
 
 #if MEMORY_CAN_BE_LIMITED
+/* From here on the process can have so much more memory. */
+static void limit_memory(uint64_t more_bytes)
+{
+    FILE *statm = fopen("/proc/self/statm", "r");
+    unsigned long pages;
+    struct rlimit limit;
+
+    ck_assert_ptr_nonnull(statm);
+    ck_assert_int_eq(fscanf(statm, "%lu", &pages), 1);
+    fclose(statm);
+    limit.rlim_cur = limit.rlim_max = pages * (uint64_t)sysconf(_SC_PAGESIZE) + more_bytes;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
 /* The list of chunks can be had, and some of the chunks: they are given back. */
 START_TEST(buffer_write__chunks_that_came_before_are_given_back)
 {
-    const struct rlimit limit = {256u << 20, 256u << 20};
     struct rmig_buffer *buf = new_from("hello", 5), *other;
     struct rmig_err err = RMIG_ERR_INIT;
 
-    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    limit_memory(256u << 20);
     ck_assert_int_eq(rmig_buffer_write(buf, (size_t)1 << 30, "x", 1), -ENOMEM);
     ck_assert_uint_eq(rmig_buffer_length(buf), 5);
     ck_assert_uint_eq(rmig_buffer_capacity(buf), 1024);
@@ -302,7 +317,7 @@ START_TEST(buffer_channel__one_direction_and_positions)
 }
 END_TEST
 
-int main(void)
+Suite *stream_buffer_suite(void)
 {
     const TTest *const buffer[] = {
         buffer_new__empty_of_a_size_and_from_bytes,
@@ -324,5 +339,5 @@ int main(void)
 
     suite_add(suite, "buffer", buffer);
     suite_add(suite, "streams", streams);
-    return suite_run(suite);
+    return suite;
 }

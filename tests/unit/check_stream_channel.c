@@ -13,6 +13,7 @@
 
 #include "tests/unit/channel_script.h"
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_err err;
 
@@ -516,7 +517,7 @@ START_TEST(fd__close_error_is_told)
 }
 END_TEST
 
-int main(void)
+Suite *stream_channel_suite(void)
 {
     const TTest *const whole[] = {writev_all__many_entries_over_short_writes,
                                   writev_all__failures,
@@ -543,5 +544,5 @@ int main(void)
     suite_add_checked(suite, "whole transfers", whole, setup, teardown);
     suite_add_checked(suite, "file", file, setup, teardown);
     suite_add_checked(suite, "fd", fd, setup, teardown);
-    return suite_run(suite);
+    return suite;
 }

@@ -6,6 +6,7 @@
 
 #include "tests/unit/channel_script.h"
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 #define PAGE 4096u
 #define BUFFER RMIG_STREAM_BUFFER_BYTES
@@ -324,7 +325,7 @@ START_TEST(put_stream__collects_what_workers_compressed)
 }
 END_TEST
 
-int main(void)
+Suite *stream_compress_suite(void)
 {
     const TTest *const put[] = {put_compressed__length_then_deflate_stream,
                                 put_compressed__both_forms_and_the_matching_read,
@@ -343,5 +344,5 @@ int main(void)
 
     suite_add_checked(suite, "put", put, setup, teardown);
     suite_add_checked(suite, "get", get, setup, teardown);
-    return suite_run(suite);
+    return suite;
 }

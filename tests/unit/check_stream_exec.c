@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_err err;
 static char dir[64];
@@ -342,7 +343,7 @@ START_TEST(exec__no_descriptor_to_be_had)
 }
 END_TEST
 
-int main(void)
+Suite *stream_exec_suite(void)
 {
     const TTest *const tests[] = {exec__writes_to_a_command,
                                   exec__reads_from_a_command,
@@ -364,5 +365,5 @@ int main(void)
     Suite *suite = suite_create("stream/exec");
 
     suite_add_checked(suite, "exec", tests, setup, teardown);
-    return suite_run(suite);
+    return suite;
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 START_TEST(header__is_what_a_stock_source_writes)
 {
@@ -166,7 +167,7 @@ START_TEST(names__known_and_unknown)
 }
 END_TEST
 
-int main(void)
+Suite *stream_format_suite(void)
 {
     const TTest *const tests[] = {header__is_what_a_stock_source_writes,
                                   header__other_magic_and_versions_are_refused,
@@ -180,5 +181,5 @@ int main(void)
     Suite *suite = suite_create("stream/format");
 
     suite_add(suite, "format", tests);
-    return suite_run(suite);
+    return suite;
 }

@@ -9,6 +9,7 @@
 
 #include "tests/unit/channel_script.h"
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 #define BUFFER RMIG_STREAM_BUFFER_BYTES
 #define INPUT_BYTES 300000u
@@ -538,7 +539,7 @@ START_TEST(error__of_the_channel_without_message_names_the_errno)
 }
 END_TEST
 
-int main(void)
+Suite *stream_in_suite(void)
 {
     const TTest *const get[] = {
         get_numbers__are_big_endian,         get__error_is_never_data,
@@ -570,5 +571,5 @@ int main(void)
 
     for (int i = 0; i < 3; i++)
         suite_add_checked(suite, names[i], groups[i], setup, teardown);
-    return suite_run(suite);
+    return suite;
 }

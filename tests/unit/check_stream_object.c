@@ -8,6 +8,7 @@
 #include "stream/stream_internal.h"
 #include "tests/unit/channel_script.h"
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 #define PAGE 4096u
 
@@ -575,7 +576,7 @@ START_TEST(guard__is_released_once_by_close)
 }
 END_TEST
 
-int main(void)
+Suite *stream_object_suite(void)
 {
     const TTest *const object[] = {stream_new__one_direction_of_the_channel,
                                    return_path__is_the_opposite_direction_of_the_same_channel,
@@ -607,5 +608,5 @@ int main(void)
     suite_add_checked(suite, "object", object, setup, teardown);
     suite_add_checked(suite, "error", error, setup, teardown);
     suite_add_checked(suite, "rate", rate, setup, teardown);
-    return suite_run(suite);
+    return suite;
 }

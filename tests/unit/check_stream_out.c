@@ -8,6 +8,7 @@
 
 #include "tests/unit/channel_script.h"
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 #define PAGE 4096u
 #define BUFFER RMIG_STREAM_BUFFER_BYTES
@@ -620,7 +621,7 @@ START_TEST(seek__flushes_first)
 }
 END_TEST
 
-int main(void)
+Suite *stream_out_suite(void)
 {
     const TTest *const put[] = {put_numbers__are_big_endian,
                                 put_numbers__across_the_end_of_the_buffer,
@@ -661,5 +662,5 @@ int main(void)
 
     for (int i = 0; i < 3; i++)
         suite_add_checked(suite, names[i], groups[i], setup, teardown);
-    return suite_run(suite);
+    return suite;
 }

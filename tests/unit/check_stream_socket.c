@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_err err;
 
@@ -689,7 +690,7 @@ START_TEST(stream__over_tcp_with_a_return_path)
 }
 END_TEST
 
-int main(void)
+Suite *stream_socket_suite(void)
 {
     const TTest *const connecting[] = {
         tcp__both_address_families,
@@ -722,5 +723,5 @@ int main(void)
 
     suite_add_checked(suite, "connecting", connecting, setup, teardown);
     suite_add_checked(suite, "talking", talking, setup, teardown);
-    return suite_run(suite);
+    return suite;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 static struct rmig_err err;
 static struct rmig_channel_opts opts;
@@ -285,7 +286,7 @@ START_TEST(shutdown__ends_a_copy_to_a_full_descriptor)
 }
 END_TEST
 
-int main(void)
+Suite *stream_threads_suite(void)
 {
     const TTest *const tests[] = {cancel__ends_a_read,
                                   cancel__ends_a_write,
@@ -301,5 +302,5 @@ int main(void)
     Suite *suite = suite_create("stream/threads");
 
     suite_add_checked(suite, "threads", tests, setup, teardown);
-    return suite_run(suite);
+    return suite;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 static void assert_refused(const char *text, int code, const char *what)
 {
@@ -108,12 +109,12 @@ START_TEST(uri__lengths_are_bounded)
 }
 END_TEST
 
-int main(void)
+Suite *stream_uri_suite(void)
 {
     const TTest *const tests[] = {uri__addresses, uri__paths_commands_and_descriptors,
                                   uri__what_is_wrong_is_named, uri__lengths_are_bounded, NULL};
     Suite *suite = suite_create("stream/uri");
 
     suite_add(suite, "uri", tests);
-    return suite_run(suite);
+    return suite;
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 
 #define HEAD "{\"page_size\": 4096, \"devices\": ["
 #define DEVICE(fields) \
@@ -155,7 +156,7 @@ START_TEST(parse__amount_is_bounded)
 }
 END_TEST
 
-int main(void)
+Suite *tools_vmdesc_suite(void)
 {
     const TTest *const tests[] = {parse__length_is_the_sum_of_fields_and_subsections,
                                   find__by_name_and_instance_from_the_hint_on,
@@ -166,5 +167,5 @@ int main(void)
     Suite *suite = suite_create("tools/vmdesc");
 
     suite_add(suite, "vmdesc", tests);
-    return suite_run(suite);
+    return suite;
 }

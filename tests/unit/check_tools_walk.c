@@ -9,6 +9,7 @@
 #include "tests/fuzz/bytes_channel.h"
 #include "tests/fuzz/fuzz_guest.h"
 #include "tests/unit/stream_suite.h"
+#include "tests/unit/suites.h"
 #include "tools/rmig_fields.h"
 
 #define STREAM_MAX (1u << 17)
@@ -469,7 +470,7 @@ START_TEST(walk__a_list_of_blocks_is_bounded)
 }
 END_TEST
 
-int main(void)
+Suite *tools_walk_suite(void)
 {
     const TTest *const tests[] = {
         walk__streams_of_qemu_to_the_last_byte,
@@ -489,5 +490,5 @@ int main(void)
     Suite *suite = suite_create("tools/walk");
 
     suite_add(suite, "walk", tests);
-    return suite_run(suite);
+    return suite;
 }
