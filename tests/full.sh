@@ -14,6 +14,7 @@ rxe            8 every test that needs RDMA, in one guest with soft-RoCE
 rxe-hosts      3 two guests as two hosts: lost packets, a link cut, a host without power
 lane           3 the lane itself: tests/softroce/run
 slow           5 the unit tests that wait or try much, and the limits of time that are promised
+leaks          9 the unit tests with the address sanitizer, leaks and use after return too
 valgrind       9 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  9 the unit tests of rdma under valgrind
 tsan           9 the unit tests with the thread sanitizer
@@ -88,6 +89,13 @@ part_slow()
     MALLOC_PERTURB_=165 make_check plain check-unit
 }
 
+part_leaks()
+{
+    must build sanitized --enable-sanitizers=address,undefined CFLAGS='-O1 -g1'
+    ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:handle_segv=0 \
+        UBSAN_OPTIONS=print_stacktrace=1 RMIG_MUTATIONS=1000 make_check sanitized check-unit
+}
+
 # The kernel is asked with mlock2(2), which valgrind does not know. The framework's limits are stretched.
 under_valgrind()
 {
@@ -117,7 +125,7 @@ part_tsan()
     # The thread that glibc's getaddrinfo_a makes behind the sanitizer's back crashes in it.
     export CK_EXCLUDE_TAGS='resolve lookup connecting speed' CK_TIMEOUT_MULTIPLIER=10
     export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:handle_segv=0:suppressions=$work/src/tests/tsan.supp"
-    RMIG_MUTATIONS=$((10000 * factor)) make_check tsan check-unit LOG_COMPILER="$work/src/tests/lib/deadline 500 $plain"
+    RMIG_MUTATIONS=$((10000 * factor)) make_check tsan check-unit LOG_COMPILER="$work/src/tests/lib/deadline --each 300 $plain"
 }
 
 part_without_rdma()

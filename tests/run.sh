@@ -42,8 +42,9 @@ make_check plain check
 abs_top_builddir=$work/plain tap softroce "$work/src/tests/softroce/smoke.sh"
 if build sanitized --enable-sanitizers=address,undefined CFLAGS='-O1 -g1'; then
     # a fault stays a signal, as tests of signal handlers want it
-    export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:handle_segv=0
-    export UBSAN_OPTIONS=print_stacktrace=1
-    make_check sanitized check-programs
+    export ASAN_OPTIONS=strict_string_checks=1:handle_segv=0 UBSAN_OPTIONS=print_stacktrace=1
+    # to look for leaks behind each of 1,500 tests takes longer than the tests: tests/full.sh leaks does
+    ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 RMIG_MUTATIONS=1000 make_check sanitized check-unit
+    make_check sanitized check-tools
 fi
 closing

@@ -417,8 +417,7 @@ END_TEST
 START_TEST(idle__deadline_ends_reading_and_writing)
 {
     const struct rmig_channel_opts opts = {.idle_timeout_ms = 150};
-    static uint8_t bytes[64 << 20];
-    struct iovec iov = {bytes, sizeof(bytes)};
+    struct iovec iov = more_than_fits();
     struct rmig_channel *a, *b;
     uint64_t start = now_ms();
     char buf[8];
@@ -458,8 +457,7 @@ static void *read_late(void *ch)
 START_TEST(peer__that_is_slow_is_not_taken_for_dead)
 {
     const struct rmig_channel_opts opts = {.dead_peer_ms = 600, .idle_timeout_ms = 8000};
-    static uint8_t bytes[64 << 20];
-    struct iovec iov = {bytes, sizeof(bytes)};
+    struct iovec iov = more_than_fits();
     struct rmig_channel *a, *b;
     pthread_t thread;
     void *got;
@@ -469,7 +467,7 @@ START_TEST(peer__that_is_slow_is_not_taken_for_dead)
     ck_assert_done(rmig_channel_writev_all(a, &iov, 1, &err), &err);
     rmig_channel_close(a, NULL);
     pthread_join(thread, &got);
-    ck_assert_uint_eq((size_t)got, sizeof(bytes));
+    ck_assert_uint_eq((size_t)got, iov.iov_len);
     rmig_channel_close(b, NULL);
 }
 END_TEST
@@ -565,8 +563,7 @@ END_TEST
 START_TEST(peer__that_died_is_noticed_while_data_is_in_flight)
 {
     const struct rmig_channel_opts opts = {.dead_peer_ms = 500};
-    static uint8_t bytes[64 << 20];
-    struct iovec iov = {bytes, sizeof(bytes)};
+    struct iovec iov = more_than_fits();
     struct rmig_channel *a, *b;
     uint64_t start;
     char buf[8];
@@ -589,8 +586,7 @@ END_TEST
 /* By default within 2 s, and a moment. A machine that is busy gets three tries. */
 START_TEST(peer__that_died_is_noticed_in_time)
 {
-    static uint8_t bytes[64 << 20];
-    struct iovec iov = {bytes, sizeof(bytes)};
+    struct iovec iov = more_than_fits();
     uint64_t took = UINT64_MAX;
 
     for (int i = 0; i < 3 && took > 2150 + slack_ms(); i++) {
@@ -619,8 +615,7 @@ static void *die_later(void *ch)
 
 START_TEST(peer__that_died_is_noticed_while_its_window_is_closed)
 {
-    static uint8_t bytes[64 << 20];
-    struct iovec iov = {bytes, sizeof(bytes)};
+    struct iovec iov = more_than_fits();
     struct rmig_channel *a, *b;
     pthread_t thread;
     uint64_t start;
@@ -641,8 +636,7 @@ END_TEST
 START_TEST(peer__user_timeout_is_off_between_waits)
 {
     const struct rmig_channel_opts opts = {.idle_timeout_ms = 700};
-    static uint8_t bytes[64 << 20];
-    struct iovec iov = {bytes, sizeof(bytes)};
+    struct iovec iov = more_than_fits();
     struct rmig_channel *a, *b;
 
     connect_both(&opts, &a, &b);

@@ -91,8 +91,7 @@ END_TEST
 
 START_TEST(cancel__ends_a_write)
 {
-    static uint8_t bytes[64 << 20];
-    struct iovec iov = {bytes, sizeof(bytes)};
+    struct iovec iov = more_than_fits();
     pthread_t thread;
 
     thread = ends_soon(cancel_soon, NULL);

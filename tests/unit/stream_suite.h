@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <rmig/rmig.h>
 
@@ -135,6 +137,17 @@ static inline void fill_pattern(void *p, size_t len_bytes, uint32_t seed)
         x ^= x << 17;
         ((uint8_t *)p)[i] = (uint8_t)x;
     }
+}
+
+/* More zeroes than any socket or pipe takes; never written, so they take no memory. */
+static inline struct iovec more_than_fits(void)
+{
+    const size_t len_bytes = (size_t)64 << 20;
+    void *bytes = mmap(NULL, len_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    ck_assert(bytes != MAP_FAILED);
+    return (struct iovec){bytes, len_bytes};
 }
 
 /* rc is the failure wanted, the error object agrees, and its text names what. */
