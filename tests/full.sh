@@ -14,7 +14,8 @@ rxe            8 every test that needs RDMA, in one guest with soft-RoCE
 rxe-hosts      3 two guests as two hosts: lost packets, a link cut, a host without power
 lane           3 the lane itself: tests/softroce/run
 slow           5 the unit tests that wait or try much, and the limits of time that are promised
-leaks          9 the unit tests with the address sanitizer, leaks and use after return too
+leaks          6 the unit tests with the address sanitizer, leaks and use after return too, but for those of rdma
+leaks-rdma     8 the unit tests of rdma likewise
 valgrind       9 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  9 the unit tests of rdma under valgrind
 tsan           9 the unit tests with the thread sanitizer
@@ -89,11 +90,22 @@ part_slow()
     MALLOC_PERTURB_=165 make_check plain check-unit
 }
 
-part_leaks()
+# leaks TESTS: by the makefile's name of them
+leaks()
 {
     must build sanitized --enable-sanitizers=address,undefined CFLAGS='-O1 -g1'
     ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:handle_segv=0 \
-        UBSAN_OPTIONS=print_stacktrace=1 RMIG_MUTATIONS=1000 make_check sanitized check-unit
+        UBSAN_OPTIONS=print_stacktrace=1 RMIG_MUTATIONS=1000 make_check sanitized check "TESTS=\$($1)"
+}
+
+part_leaks()
+{
+    leaks CORE_TESTS
+}
+
+part_leaks_rdma()
+{
+    leaks RDMA_TESTS
 }
 
 # The kernel is asked with mlock2(2), which valgrind does not know. The framework's limits are stretched.
