@@ -79,15 +79,16 @@ part_lane()
     softroce selftest.sh
 }
 
-# What is promised is checked here, without slack, and alone.
+# What is promised is checked here, without slack, and a test at a time.
 part_slow()
 {
     must build plain --enable-werror CFLAGS='-O2 -g1'
-    unset RMIG_TEST_SLACK_MS CK_EXCLUDE_TAGS
     RMIG_LINT_THOROUGH=1 make_check plain check-lint
-    jobs=1 RMIG_MUTATIONS=$((1000000 * factor)) make_check plain check-slow
     # what is read before it was written shows; filling it takes most of the time
     MALLOC_PERTURB_=165 make_check plain check-unit
+    unset RMIG_TEST_SLACK_MS CK_EXCLUDE_TAGS
+    tasks=1 RMIG_MUTATIONS=$((1000000 * factor)) make_check plain check-unit
+    tasks=1 make_check plain check-slow
 }
 
 # leaks TESTS: by the makefile's name of them
