@@ -132,7 +132,20 @@ class Qemu:
         it has left it once, and a guest without a timer, as ours is, gives it no reason to."""
         if self.status() == "running":
             self.run("stop")
-            self.run("cont")
+            self._cont()
+
+    def _cont(self):
+        """Have the guest run again: refused as long as a migration that has come to its last round
+        meanwhile has not ended."""
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                self.run("cont")
+                return
+            except QemuError as refusal:
+                if "not finalized" not in str(refusal) or time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
 
     def kill(self):
         """End it the hard way; fine if it has ended."""
