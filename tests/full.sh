@@ -11,21 +11,21 @@ top=${here%/*}
 # name, minutes on two cores, and what it is
 parts='
 rxe            8 every test that needs RDMA, in one guest with soft-RoCE
-rxe-hosts      3 two guests as two hosts: lost packets, a link cut, a host without power
+rxe-hosts      4 two guests as two hosts: lost packets, a link cut, a host without power
 lane           3 the lane itself: tests/softroce/run
-slow           5 the unit tests that wait or try much, and the limits of time that are promised
+slow           8 the unit tests that wait or try much, and the limits of time that are promised
 leaks          6 the unit tests with the address sanitizer, leaks and use after return too, but for those of rdma
 leaks-rdma     8 the unit tests of rdma likewise
-valgrind       9 the unit tests under valgrind, but for those of rdma
-valgrind-rdma  9 the unit tests of rdma under valgrind
-tsan           9 the unit tests with the thread sanitizer
+valgrind       8 the unit tests under valgrind, but for those of rdma
+valgrind-rdma  8 the unit tests of rdma under valgrind
+tsan           6 the unit tests with the thread sanitizer
 without-rdma   4 the build and make check where there is no libibverbs
-clang          6 the build and make check with clang, memory filled with junk before it is used
-coverage       5 lines of stream/ hooks/ migrate/ rdma/ that the unit tests reach: at least 90 %
-dist           7 make distcheck; every file is in the tarball; install, and a program that uses it
-fuzz           8 each fuzz target for a minute
+clang          7 the build and make check with clang, memory filled with junk before it is used
+coverage       6 lines of stream/ hooks/ migrate/ rdma/ that the unit tests reach: at least 90 %
+dist           5 make distcheck; every file is in the tarball; install, and a program that uses it
+fuzz           9 each fuzz target for a minute
 hypervisor     3 moves of guests that run, on real KVM
-interop        9 guests of a stock QEMU through rmig, without RDMA
+interop        8 guests of a stock QEMU through rmig, without RDMA
 '
 
 usage()
