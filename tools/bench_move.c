@@ -149,6 +149,7 @@ static void take_figures(struct move *m)
     r->normal_pages = status.sent_bytes / RMIG_PAGE_BYTES - r->hook_pages;
     r->zero_pages = status.zero_bytes / RMIG_PAGE_BYTES;
     r->hole_pages = status.hole_bytes / RMIG_PAGE_BYTES;
+    r->unsaid_pages = status.unsaid_bytes / RMIG_PAGE_BYTES;
 }
 
 /* The guest's work is not the move's. */

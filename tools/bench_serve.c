@@ -112,6 +112,7 @@ static int new_engine(struct run *r, struct rmig_err *err)
         .device_port = p->ib_port,
         .use_gid_index = p->gid_index >= 0,
         .gid_index = p->gid_index,
+        .ram_is_zero = true, /* it was made for this run */
     };
     char uri[300];
 

@@ -127,6 +127,7 @@ struct rmig_move_status {
     uint64_t transport_bytes;           /**< of sent_bytes: what a transport moved, not the stream */
     uint64_t hole_bytes;                /**< of zero_bytes: holes of the backing file, never read */
     uint64_t wire_bytes;                /**< source: all that went out, control messages included */
+    uint64_t unsaid_bytes;              /**< source, of zero_bytes: not even announced: ram_is_zero */
 };
 
 typedef void (*rmig_progress_fn)(void *opaque, const struct rmig_move_status *status);
@@ -246,6 +247,11 @@ struct rmig_dest_opts {
     uint32_t device_port;       /**< rdma: physical port of device; 0 = 1 */
     bool use_gid_index;         /**< rdma: gid_index counts; else one is chosen */
     int32_t gid_index;          /**< rdma: GID to use with device */
+    /**
+     * All RAM reads zero, as new memory does, until the source writes to it. A source of this library
+     * then leaves the zero pages of its first round out.
+     */
+    bool ram_is_zero;
 };
 
 /**

@@ -65,6 +65,7 @@ struct rmig_transport_params {
     uint64_t pin_budget_bytes;   /**< most bytes to have registered at once; 0 = no limit */
     struct rmig_cancel *cancel;  /**< may be NULL; borrowed until close */
     int cancel_fd;               /**< filled by the host from cancel; plugins use this one */
+    bool ram_is_zero;            /**< destination: all RAM reads zero; a source may be told */
 };
 
 /** Figures of a connection. */
@@ -135,6 +136,8 @@ struct rmig_transport_ops {
      * to it after 0 is returned; the channel goes on. Left out: -ENOTSUP.
      */
     int (*revoke)(struct rmig_transport_conn *conn, struct rmig_err *err);
+    /** Source: did the destination say that all of its RAM reads zero? Left out: it did not. */
+    bool (*peer_ram_is_zero)(const struct rmig_transport_conn *conn);
 };
 
 /** The one symbol a plugin exports. Returns NULL if it cannot work with this host's abi. */
@@ -178,7 +181,7 @@ void rmig_transport_unload(struct rmig_transport *t);
  * rmig_transport_ops - the plugin's ops, complete: optional ones have defaults
  *
  * probe answers 0 where it was left out, finish does nothing, stats are all 0, there is no
- * listener_fd, and revoke answers -ENOTSUP. For connections and
+ * listener_fd, revoke answers -ENOTSUP and peer_ram_is_zero false. For connections and
  * listeners that exist; to make them, use the functions below, which complete the parameters.
  *
  * Ownership: stays the plugin's; valid until unload.  Blocks: never.  Threads: any.

@@ -179,13 +179,16 @@ START_TEST(accept__answers_version_1_and_the_flags_it_knows)
 {
     static const struct {
         uint32_t asked, answered;
-    } cases[] = { { 0, 0 }, { 1, 1 }, { 0x00010001, 0x00010001 }, { 0xfffdffff, 0x00010001 },
-                  { 0x80000002, 0 } };
+        bool ram_is_zero;
+    } cases[] = { { 0, 0, true }, { 1, 1, false }, { 0x00010001, 0x00010001, false },
+                  { 0xfffdffff, 0x00010001, false }, { 0xfffdffff, 0x00050001, true },
+                  { 0x80000002, 0, true } };
     uint8_t bytes[RMIG_WIRE_PRIVATE_MAX_BYTES], wanted[8];
     struct raw_peer *peer;
     struct task task;
 
     listen_now();
+    params.ram_is_zero = cases[_i].ram_is_zero;
     private_of(bytes, 1, cases[_i].asked, 0, 0, 0);
     peer = ask(bytes, 8);
     task_start(&task, accept_one, NULL);
@@ -472,7 +475,7 @@ Suite *rdma_accept_suite(void)
     tcase_set_timeout(tc, 30);
     tcase_add_loop_test(tc, accept__stranger_is_turned_away_and_the_wait_goes_on, 0, NBAD_PRIVATE);
     tcase_add_test(tc, accept__pin_all_against_a_budget_is_turned_away);
-    tcase_add_loop_test(tc, accept__answers_version_1_and_the_flags_it_knows, 0, 5);
+    tcase_add_loop_test(tc, accept__answers_version_1_and_the_flags_it_knows, 0, 6);
     tcase_add_test(tc, accept__nobody_comes);
     tcase_add_loop_test(tc, accept__cancel_ends_it_within_100_ms, 0, 2);
     tcase_add_test(tc, accept__source_that_never_completes_ends_at_the_deadline);
