@@ -216,23 +216,25 @@ static void release_run(struct run *r)
     bench_ram_release(&r->ram);
 }
 
-/* After the client's error it waits for our word that nothing of the run is left. */
+/* The client is told at once, unless it said so first; it waits for our word that nothing of the run is
+ * left, which may have to wait until its own error has come. */
 static void give_up(struct run *r, struct rmig_err *err)
 {
     struct session *s = r->session;
     bool theirs;
 
+    if (!bench_watch_gave_up(&r->watch))
+        bench_ctl_send_error(s->ctl, err);
     (void)bench_watch_reason(&r->watch, err);
-    theirs = r->watch.peer_gave_up;
     if (!s->quiet) /* the client of a loopback says it itself */
         complain(s, err);
     s->told = true;
     s->status = BENCH_TRANSFER;
+    bench_watch_end(&r->watch);
+    theirs = r->watch.peer_gave_up;
     release_run(r);
     if (theirs)
         (void)bench_ctl_send(s->ctl, json_pack("{s:s}", "op", "aborted"), NULL);
-    else
-        bench_ctl_send_error(s->ctl, err);
 }
 
 /* Returns 0 also where the run failed but the client may go on. */

@@ -23,6 +23,7 @@ static void raise_fd(int fd)
 static void *listen_to_peer(void *opaque)
 {
     struct bench_watch *watch = opaque;
+    bool is_end = false;
     json_t *msg = NULL;
     int rc =
         bench_ctl_recv(watch->ctl, INT_MAX, &msg, &watch->err); /* until end_fd at the latest */
@@ -30,16 +31,19 @@ static void *listen_to_peer(void *opaque)
     if (rc == 0 && watch->op && bench_ctl_is(msg, watch->op)) {
         watch->msg = msg;
     } else if (rc != -EINTR) {
+        is_end = true;
         watch->peer_gave_up = rc == 0 && bench_ctl_is(msg, "error");
+        watch->aborted = rc == 0 && bench_ctl_is(msg, "aborted");
         if (watch->peer_gave_up)
             bench_ctl_remote_error(msg, &watch->err);
         else if (rc == 0)
             rmig_err_set(&watch->err, -EPROTO, "%s: sent a message out of turn", watch->ctl->peer);
         json_decref(msg);
-        watch->end(watch->opaque);
     }
     atomic_store(&watch->done, true);
     raise_fd(watch->done_fd);
+    if (is_end) /* the last: whoever sees the move end finds the reason here */
+        watch->end(watch->opaque);
     return NULL;
 }
 
@@ -98,11 +102,16 @@ int bench_watch_reason(struct bench_watch *watch, struct rmig_err *err)
 {
     if (!watch->running || !wait_done(watch, REASON_MS) || watch->err.code == 0)
         return err->code;
-    /* The peer's bare leaving explains nothing that the failure itself does not say better. */
-    if (watch->err.code == -ECONNRESET && err->code != -ECANCELED)
+    /* The peer's bare leaving, or giving up, explains nothing that the failure does not say better. */
+    if ((watch->err.code == -ECONNRESET || watch->aborted) && err->code != -ECANCELED)
         return err->code;
     *err = watch->err;
     return err->code;
+}
+
+bool bench_watch_gave_up(struct bench_watch *watch)
+{
+    return watch->running && atomic_load(&watch->done) && watch->peer_gave_up;
 }
 
 void bench_watch_end(struct bench_watch *watch)
@@ -119,5 +128,8 @@ void bench_watch_end(struct bench_watch *watch)
         close(watch->end_fd);
     if (watch->done_fd >= 0)
         close(watch->done_fd);
-    *watch = (struct bench_watch){.end_fd = -1, .done_fd = -1};
+    *watch = (struct bench_watch){.end_fd = -1,
+                                  .done_fd = -1,
+                                  .peer_gave_up = watch->peer_gave_up,
+                                  .aborted = watch->aborted};
 }

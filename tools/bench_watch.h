@@ -25,6 +25,7 @@ struct bench_watch {
     json_t *msg;
     struct rmig_err err; /* why the thread called end */
     bool peer_gave_up;   /* it is an error message that said so */
+    bool aborted;        /* it is the answer to an error of ours */
 };
 
 /** Start listening. From here until bench_watch_end nobody else receives on ctl. */
@@ -44,7 +45,10 @@ int bench_watch_wait(struct bench_watch *watch, int timeout_ms, json_t **msg_p,
  */
 int bench_watch_reason(struct bench_watch *watch, struct rmig_err *err);
 
-/** Stop listening; fine if not started. */
+/** Has the peer said by now that it gives up? */
+bool bench_watch_gave_up(struct bench_watch *watch);
+
+/** Stop listening; fine if not started. peer_gave_up and aborted stay, and are final. */
 void bench_watch_end(struct bench_watch *watch);
 
 #endif
