@@ -18,6 +18,8 @@ leaks          9 the unit tests with the address sanitizer, leaks and use after 
 valgrind       9 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  9 the unit tests of rdma under valgrind
 tsan           9 the unit tests with the thread sanitizer
+soak           6 moves that something happens to: an end killed or cancelled, the link cut, memory refused
+speed          7 goodput beside a stock QEMU's, by TCP and RDMA, as ratios; only what arrived is judged
 without-rdma   4 the build and make check where there is no libibverbs
 clang          4 the build and make check with clang
 coverage       5 lines of stream/ hooks/ migrate/ rdma/ that the unit tests reach: at least 90 %
@@ -126,6 +128,27 @@ part_tsan()
     export CK_EXCLUDE_TAGS='resolve lookup connecting speed' CK_TIMEOUT_MULTIPLIER=10
     export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:handle_segv=0:suppressions=$work/src/tests/tsan.supp"
     RMIG_MUTATIONS=$((10000 * factor)) make_check tsan check-unit LOG_COMPILER="$work/src/tests/lib/deadline --each 300 $plain"
+}
+
+part_soak()
+{
+    local out=$work/soak.out
+    must build plain --enable-werror CFLAGS='-O1 -g1'
+    "$work/src/tests/soak/run" --build="$work/plain" --cases=$((20 * factor)) 2>&1 | tee "$out"
+    tally_lines "$out" "${PIPESTATUS[0]}" "tests/soak/run"
+}
+
+part_speed()
+{
+    local rc
+    must build plain --enable-werror CFLAGS='-O2 -g1'
+    "$work/src/tests/bench/vs-qemu" --build="$work/plain"
+    rc=$?
+    if [ "$rc" -eq 77 ]; then
+        skip "tests/bench/vs-qemu" "there is no QEMU"
+    else
+        step "tests/bench/vs-qemu: all moves arrived whole" [ "$rc" -eq 0 ]
+    fi
 }
 
 part_without_rdma()
