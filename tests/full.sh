@@ -19,7 +19,7 @@ valgrind       9 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  9 the unit tests of rdma under valgrind
 tsan           9 the unit tests with the thread sanitizer
 soak           6 moves that something happens to: an end killed or cancelled, the link cut, memory refused
-speed          7 goodput beside a stock QEMU's, by TCP and RDMA, as ratios; only what arrived is judged
+speed          7 goodput beside that of a stock QEMU, by TCP and RDMA, as ratios; only what arrived is judged
 without-rdma   4 the build and make check where there is no libibverbs
 clang          4 the build and make check with clang
 coverage       5 lines of stream/ hooks/ migrate/ rdma/ that the unit tests reach: at least 90 %
