@@ -7,6 +7,8 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 top=${here%/*}
 # shellcheck source=tests/lib/steps.sh
 . "$here/lib/steps.sh"
+# shellcheck source=tests/mutants.sh
+. "$here/mutants.sh"
 
 # name, minutes on two cores, and what it is
 parts='
@@ -20,6 +22,7 @@ valgrind-rdma  9 the unit tests of rdma under valgrind
 tsan           9 the unit tests with the thread sanitizer
 soak           6 moves that something happens to: an end killed or cancelled, the link cut, memory refused
 speed          7 goodput beside that of a stock QEMU, by TCP and RDMA, as ratios; only what arrived is judged
+mutants        8 a fault planted in each layer: a test of the gate goes red
 without-rdma   4 the build and make check where there is no libibverbs
 clang          4 the build and make check with clang
 coverage       5 lines of stream/ hooks/ migrate/ rdma/ that the unit tests reach: at least 90 %
