@@ -77,10 +77,14 @@ static void count_zero(struct rmig_save *save, const struct rmig_found *found)
         save->stats.hole_pages += pages;
 }
 
-/* Zero at the destination as it is. Only the first pass knows: later ones come to pages sent before. */
-static bool goes_unsaid(const struct rmig_save *save, const struct rmig_run *run)
+/*
+ * Zero at the destination as it is. Only the first pass knows: later ones come to pages sent before. A
+ * last pass that is the first one has no windows without hooks: there the records keep the peer awake.
+ */
+static bool goes_unsaid(const struct pass *pass, const struct rmig_run *run)
 {
-    return save->ram_is_zero && save->stats.rounds == 0 && (run->flags & RMIG_RUN_ZERO);
+    return pass->save->ram_is_zero && pass->save->stats.rounds == 0 &&
+           (run->flags & RMIG_RUN_ZERO) && (pass->hooked || pass->flag != RMIG_HOOK_FINISH);
 }
 
 static bool deferred_full(const struct rmig_save *save)
@@ -116,7 +120,7 @@ static int dispose(struct pass *pass, struct rmig_found *found, struct rmig_err 
     struct rmig_save *save = pass->save;
     int rc;
 
-    if (goes_unsaid(save, &found->run)) {
+    if (goes_unsaid(pass, &found->run)) {
         count_zero(save, found);
         save->stats.unsaid_pages += found->run.len_bytes >> RMIG_PAGE_SHIFT;
         return 0;
@@ -236,10 +240,11 @@ int rmig_save_pass(struct rmig_save *save, enum rmig_hook_flag flag, struct rmig
             return rc;
         if (pass.done)
             break;
-        if (flag == RMIG_HOOK_FINISH || !rate_reached(save, rmig_now_ns()))
-            continue;
+        /* little may be in it where pages go by a hook or unsaid: the peer is to see that we live */
         if (rmig_out_flush(save->out) < 0)
             break;
+        if (flag == RMIG_HOOK_FINISH || !rate_reached(save, rmig_now_ns()))
+            continue;
         rc = wait_rate_window(save, err);
         if (rc < 0)
             return rc;

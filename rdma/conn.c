@@ -519,7 +519,7 @@ int rmig_rdma_conn_accept(struct rmig_rdma_conn *conn, struct rmig_rdma_listener
     if (rc < 0)
         return rc;
     deadline_ns = rmig_deadline_ns(or_default(params->connect_timeout_ms, CONNECT_TIMEOUT_MS));
-    if (!params->ram_is_zero)
+    if (!(params->flags & RMIG_TRANSPORT_RAM_IS_ZERO))
         priv.flags &= ~RMIG_WIRE_FLAG_RAM_ZERO;
     conn->session = priv;
     rmig_rdma_verbs_peer_address(verbs, &peer);

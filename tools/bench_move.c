@@ -264,14 +264,17 @@ static int await_aborted(struct move *m)
 
 static void fail(struct move *m, int rc, struct rmig_err *err)
 {
+    bool stopped = rmig_cancel_triggered(m->source->ctl->stop);
     struct bench_result *r = m->result;
 
-    if (rmig_cancel_triggered(m->source->ctl->stop)) {
+    if (stopped) {
         *err = (struct rmig_err)RMIG_ERR_INIT;
         rc = rmig_err_set(err, -ECANCELED, "cancelled");
+    } else if (bench_watch_knows(&m->watch, err)) {
+        rc = bench_watch_reason(&m->watch, err);
     }
     bench_ctl_send_error(m->source->ctl, err);
-    if (m->watch.running && rc != -ETIME)
+    if (!stopped)
         rc = bench_watch_reason(&m->watch, err);
     r->status = status_of(m, rc);
     r->err = *err;

@@ -112,7 +112,7 @@ static int new_engine(struct run *r, struct rmig_err *err)
         .device_port = p->ib_port,
         .use_gid_index = p->gid_index >= 0,
         .gid_index = p->gid_index,
-        .ram_is_zero = true, /* it was made for this run */
+        .flags = RMIG_DEST_RAM_IS_ZERO, /* it was made for this run */
     };
     char uri[300];
 
@@ -223,7 +223,7 @@ static void give_up(struct run *r, struct rmig_err *err)
     struct session *s = r->session;
     bool theirs;
 
-    if (!bench_watch_gave_up(&r->watch))
+    if (!bench_watch_knows(&r->watch, err))
         bench_ctl_send_error(s->ctl, err);
     (void)bench_watch_reason(&r->watch, err);
     if (!s->quiet) /* the client of a loopback says it itself */
@@ -248,7 +248,8 @@ static int serve_run(struct session *s, const json_t *msg, struct rmig_err *err)
     if (rc < 0)
         return rc;
     s->told = false;
-    rc = bench_ram_destination(&r.ram, s->prepare.lens_bytes, s->prepare.nblocks, &run_err);
+    rc = bench_ram_destination(&r.ram, s->prepare.lens_bytes, s->prepare.nblocks,
+                               s->prepare.shared, &run_err);
     if (rc == 0)
         rc = receive(&r, &loaded, &run_err);
     if (rc < 0) {

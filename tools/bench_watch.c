@@ -98,20 +98,30 @@ int bench_watch_wait(struct bench_watch *watch, int timeout_ms, json_t **msg_p,
     return 0;
 }
 
+/* What an end meets because the other one has failed; it explains nothing. */
+static bool is_consequence(int code)
+{
+    return code == -ECANCELED || code == -ECONNRESET || code == -ECONNABORTED || code == -EREMOTEIO ||
+           code == -EPIPE || code == -EIO || code == -ETIMEDOUT;
+}
+
 int bench_watch_reason(struct bench_watch *watch, struct rmig_err *err)
 {
-    if (!watch->running || !wait_done(watch, REASON_MS) || watch->err.code == 0)
+    if (!is_consequence(err->code) || !watch->running || !wait_done(watch, REASON_MS) ||
+        watch->err.code == 0)
         return err->code;
-    /* The peer's bare leaving, or giving up, explains nothing that the failure does not say better. */
-    if ((watch->err.code == -ECONNRESET || watch->aborted) && err->code != -ECANCELED)
+    /* That it was cancelled there is a cause: who only follows repeats what was said to him. */
+    if (err->code != -ECANCELED &&
+        (watch->aborted || (watch->err.code != -ECANCELED && is_consequence(watch->err.code))))
         return err->code;
     *err = watch->err;
     return err->code;
 }
 
-bool bench_watch_gave_up(struct bench_watch *watch)
+bool bench_watch_knows(struct bench_watch *watch, const struct rmig_err *err)
 {
-    return watch->running && atomic_load(&watch->done) && watch->peer_gave_up;
+    return watch->running && atomic_load(&watch->done) && watch->peer_gave_up &&
+           is_consequence(err->code);
 }
 
 void bench_watch_end(struct bench_watch *watch)

@@ -152,7 +152,7 @@ int kvm_migrate_incoming(struct kvm_migrate *migrate, const char *uri, struct rm
     const struct rmig_dest_opts opts = {
         .struct_size = sizeof(opts),
         .tcp_fallback = true,
-        .ram_is_zero = true, /* only what boots a guest writes to it before */
+        .flags = RMIG_DEST_RAM_IS_ZERO, /* only what boots a guest writes to it before */
     };
     int rc = rmig_dest_new(&migrate->dest, uri, &ops, migrate, &opts, err);
 

@@ -92,8 +92,10 @@ run_step()
     shift
     step=$((step + 1)) begun=$SECONDS
     echo "=== $text" >>"$log"
-    "$@" >>"$log" 2>&1 &
+    set -m # a process group of its own, to be ended as one
+    "$@" >>"$log" 2>&1 </dev/null &
     pid=$!
+    set +m
     child=$pid
     while kill -0 "$pid" 2>/dev/null; do
         stage=$(cat "$out/stage" 2>/dev/null)
@@ -180,7 +182,7 @@ END
 clean_up()
 {
     trap '' INT TERM HUP
-    [ -z "$child" ] || kill "$child" 2>/dev/null
+    [ -z "$child" ] || kill -- "-$child" 2>/dev/null
     wait
     rm -rf "$out"
 }

@@ -54,9 +54,9 @@ struct rmig_ram_stats {
     uint64_t hook_pages;      /**< save: pages a hook took, zero ones left out */
     uint64_t zero_pages;      /**< pages that were all zero: announced, not sent */
     uint64_t hole_pages;      /**< of these, never read: holes of the backing file */
-    uint64_t unsaid_pages;    /**< save, of zero_pages: not even announced: rmig_save_ram_is_zero() */
     uint64_t remaining_pages; /**< save: dirty pages not yet sent, as of the last section */
     uint64_t total_ram_bytes; /**< sum of the blocks */
+    uint64_t unsaid_pages;    /**< save, of zero_pages: not even announced: rmig_save_ram_is_zero() */
 };
 
 /* --- save ------------------------------------------------------------------------------------- */

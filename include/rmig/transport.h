@@ -49,6 +49,9 @@ struct rmig_host {
     rmig_zero_range_fn zero_range; /**< never NULL */
 };
 
+/** Destination: all RAM reads zero and nobody has written to it; a source may be told. */
+#define RMIG_TRANSPORT_RAM_IS_ZERO 1u
+
 /** Options of a connection; zeroed memory (with struct_size set) is the default. */
 struct rmig_transport_params {
     uint32_t struct_size;
@@ -65,7 +68,7 @@ struct rmig_transport_params {
     uint64_t pin_budget_bytes;   /**< most bytes to have registered at once; 0 = no limit */
     struct rmig_cancel *cancel;  /**< may be NULL; borrowed until close */
     int cancel_fd;               /**< filled by the host from cancel; plugins use this one */
-    bool ram_is_zero;            /**< destination: all RAM reads zero; a source may be told */
+    uint64_t flags;              /**< RMIG_TRANSPORT_* */
 };
 
 /** Figures of a connection. */

@@ -188,7 +188,7 @@ START_TEST(accept__answers_version_1_and_the_flags_it_knows)
     struct task task;
 
     listen_now();
-    params.ram_is_zero = cases[_i].ram_is_zero;
+    params.flags = cases[_i].ram_is_zero ? RMIG_TRANSPORT_RAM_IS_ZERO : 0;
     private_of(bytes, 1, cases[_i].asked, 0, 0, 0);
     peer = ask(bytes, 8);
     task_start(&task, accept_one, NULL);
