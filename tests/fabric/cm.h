@@ -32,7 +32,7 @@ enum state {
 struct channel {
     struct rdma_event_channel v;
     struct event *first, **last;
-    int waiters;
+    int waiters, side;
     bool closed;
 };
 
@@ -49,7 +49,9 @@ struct fab_id {
     struct fab_id *next, *listener;
     uint64_t serial, timer_ns, give_up_ns;
     enum state state;
+    int side; /* FABRIC_ANY but in a test program */
     int sock, peer_segment;
+    uint8_t ack_timeout; /* as rdma_set_option was told, 0: it was not */
     char name[80];
     struct link *link;
     struct cm_msg own, peer; /* REQ and REP, one of each */
@@ -74,8 +76,11 @@ void cm_id_free(struct fab_id *);
 void cm_drop_sock(struct fab_id *);
 struct event *cm_queue_event(struct fab_id *, enum rdma_cm_event_type, int status, const void *data,
                              size_t length);
+struct event *cm_queue_at(struct fab_id *owner, struct fab_id *, enum rdma_cm_event_type, int status,
+                          const void *data, size_t length);
 void cm_set_params(struct event *, const struct cm_msg *);
 int cm_outcome(struct fab_id *, int ret); /* not held */
+bool cm_answered(struct fab_id *, enum api); /* as a test program has said */
 
 /* cm_resolve.c */
 int cm_use_device(struct fab_id *, struct fab_context *);
