@@ -12,7 +12,6 @@ int main(void)
         rdma_conn_suite,
         rdma_ctrl_suite,
         rdma_dest_suite,
-        rdma_fake_suite,
         rdma_lanes_suite,
         rdma_move_suite,
         rdma_plugin_suite,
