@@ -67,6 +67,7 @@ extern pthread_mutex_t cm_lock;
 extern struct fab_id *cm_ids;
 extern int cm_epoll_fd, cm_wake_fd;
 extern atomic_bool cm_stopping;
+extern uint64_t cm_planned_ns; /* when the thread looks at the timers next */
 extern uint64_t cm_timeout_ns, cm_timewait_ns, cm_grace_ns;
 void cm_start(void); /* not held */
 void cm_set_timer(struct fab_id *, uint64_t after_ns);

@@ -244,6 +244,7 @@ static bool look(int ms, bool keeps_time)
             token_take(cm_wake_fd);
         }
     pthread_mutex_unlock(&cm_lock);
+    engine_settle();
     return found;
 }
 
@@ -261,6 +262,7 @@ void *cm_watch(void *arg)
             if (id->timer_ns && id->timer_ns < first)
                 first = id->timer_ns;
         }
+        cm_planned_ns = first;
         pthread_mutex_unlock(&cm_lock);
         int ms = first == UINT64_MAX ? -1
                  : first <= now      ? 0

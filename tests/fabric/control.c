@@ -477,7 +477,7 @@ void fabric_black_hole(void)
     cm_settle();
     engine_settle();
     atomic_store(&black_hole, true);
-    engine_kick();
+    engine_settle();
 }
 
 void fabric_set_delay_ms(uint32_t delay_ms)
