@@ -81,6 +81,7 @@ struct event *cm_queue_at(struct fab_id *owner, struct fab_id *, enum rdma_cm_ev
                           const void *data, size_t length);
 void cm_set_params(struct event *, const struct cm_msg *);
 int cm_outcome(struct fab_id *, int ret); /* not held */
+void cm_set_side(struct fab_id *, int side); /* not held */
 bool cm_answered(struct fab_id *, enum api); /* as a test program has said */
 
 /* cm_resolve.c */

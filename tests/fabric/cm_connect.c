@@ -126,8 +126,7 @@ EXPORT int rdma_listen(struct rdma_cm_id *v, int backlog)
     int err;
 
     (void)backlog;
-    if (in_process)
-        id->side = channel_of(v->channel)->side = FABRIC_PASSIVE;
+    cm_set_side(id, FABRIC_PASSIVE);
     err = fault_api(API_listen, id->side);
     pthread_mutex_lock(&cm_lock);
     if (!err && id->state == ST_IDLE)

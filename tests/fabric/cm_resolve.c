@@ -67,8 +67,8 @@ EXPORT int rdma_resolve_addr(struct rdma_cm_id *v, struct sockaddr *src, struct 
     int err;
 
     (void)timeout_ms;
-    if (in_process && id->side == FABRIC_ANY)
-        id->side = channel_of(v->channel)->side = FABRIC_ACTIVE;
+    if (id->side == FABRIC_ANY)
+        cm_set_side(id, FABRIC_ACTIVE);
     err = fault_api(API_resolve_addr, id->side);
     if (!err && (!dst || (dst->sa_family != AF_INET && dst->sa_family != AF_INET6)))
         err = EINVAL;
