@@ -106,13 +106,13 @@ build()
 }
 
 # make_check NAME TARGET ARGUMENT...: make check, or another target of its kind, of the build NAME: a line
-# a test, and behind them the logs of those that failed
+# a test, and behind them the logs of those that failed; $tasks at a time, if that is set
 make_check()
 {
     local dir=$work/$1 log=$work/$1.check rc p f s trs
     shift
     # some tests wait
-    make -s -C "$dir" "-j$((jobs + 2))" "$@" </dev/null 2>&1 | tee "$log" |
+    make -s -C "$dir" "-j${tasks:-$((jobs + 2))}" "$@" </dev/null 2>&1 | tee "$log" |
         grep --line-buffered -E '^(PASS|FAIL|SKIP|XFAIL|XPASS|ERROR): ' | sed -u "s|$work/src/||g"
     rc=${PIPESTATUS[0]}
     read -r p f s < <(awk '/^# (PASS|XFAIL):/ { p += $3 } /^# (FAIL|XPASS|ERROR):/ { f += $3 }

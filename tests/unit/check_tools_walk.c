@@ -36,6 +36,17 @@ static void read_captured(const char *name)
     ck_assert(stream_bytes > 0 && stream_bytes < sizeof(stream));
 }
 
+/* How far apart are the bytes at which a captured stream is cut or changed: all streams together at
+ * no more than RMIG_MUTATIONS of them, if that is set. */
+static size_t stride(void)
+{
+    const char *text = getenv("RMIG_MUTATIONS");
+    unsigned long most = text ? strtoul(text, NULL, 10) : 0;
+    size_t apart = most ? (NCAPTURED * stream_bytes / most) | 1 : 0;
+
+    return apart > 61 ? apart : 61;
+}
+
 static int follow(size_t nbytes, int seekable)
 {
     return walk_run(&walk, bytes_channel(stream, nbytes, seekable, seekable ? 0 : 701));
@@ -138,7 +149,7 @@ START_TEST(walk__a_stream_that_is_cut_off_is_wrong_at_the_cut)
         ck_assert_done(follow(stream_bytes, 1), &walk.scan.err);
         end = walk.sections_end + 1;
         walk_release(&walk);
-        for (size_t cut = i; cut < stream_bytes; cut += 61) {
+        for (size_t cut = i; cut < stream_bytes; cut += stride()) {
             ck_assert(follow(cut, cut % 2) < 0 || cut == end);
             ck_assert_msg(walk.scan.err_at == cut, "cut at %zu: %s", cut, walk.scan.err.msg);
             walk_release(&walk);
@@ -169,7 +180,7 @@ START_TEST(walk__any_byte_may_be_another_one)
 {
     for (size_t i = 0; i < NCAPTURED; i++) {
         read_captured(captured[i]);
-        for (size_t at = i; at < stream_bytes; at += 61) {
+        for (size_t at = i; at < stream_bytes; at += stride()) {
             uint8_t was = stream[at];
 
             stream[at] ^= (uint8_t)(1 + at % 255);
