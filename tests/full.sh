@@ -62,20 +62,21 @@ must()
     "$@" || closing
 }
 
-# softroce SCRIPT: of tests/softroce, on a build
+# softroce SCRIPT: of tests/softroce, on the build plain, if it is about one
 softroce()
 {
-    must build plain --enable-werror CFLAGS='-O1 -g1'
     abs_top_builddir=$work/plain tap softroce "$work/src/tests/softroce/$1"
 }
 
 part_rxe()
 {
+    must build plain --enable-werror CFLAGS='-O1 -g1'
     softroce suite.sh
 }
 
 part_rxe_hosts()
 {
+    must build_product plain --enable-werror CFLAGS='-O1 -g1'
     softroce hosts.sh
 }
 
@@ -201,8 +202,9 @@ part_fuzz()
 part_dist()
 {
     local dest=$work/dest pc page
-    must build plain --enable-werror CFLAGS='-O1 -g1'
-    step "make distcheck" make -s -C "$work/plain" "-j$((2 * jobs))" distcheck
+    must build_product plain --enable-werror CFLAGS='-O1 -g1'
+    # it builds all of it once more, and the tests: the quickest way will do
+    step "make distcheck" make -s -C "$work/plain" "-j$((2 * jobs))" distcheck DISTCHECK_CONFIGURE_FLAGS=CFLAGS=-O0
     step "the tarball has every file" tarball_is_complete
     cd "$work" || exit 1
     must step "make install" make -s -C "$work/plain" install DESTDIR="$dest"
@@ -240,7 +242,7 @@ tarball_is_complete()
 part_hypervisor()
 {
     local out=$work/hypervisor.out
-    must build plain --enable-werror CFLAGS='-O1 -g1'
+    must build_product plain --enable-werror CFLAGS='-O1 -g1'
     "$work/plain/run" "$work/src/tests/hypervisor/run" --moves=$((20 * factor)) \
         --faults=$((100 * factor)) 2>&1 | tee "$out"
     tally_lines "$out" "${PIPESTATUS[0]}" "tests/hypervisor/run"
@@ -249,7 +251,7 @@ part_hypervisor()
 part_interop()
 {
     local out=$work/interop.out
-    must build plain --enable-werror CFLAGS='-O1 -g1'
+    must build_product plain --enable-werror CFLAGS='-O1 -g1'
     abs_top_builddir=$work/plain "$work/src/tests/interop/run" --native --moves=$((5 * factor)) \
         --kills=$((2 * factor)) 2>&1 | tee "$out"
     tally_lines "$out" "${PIPESTATUS[0]}" "tests/interop/run"

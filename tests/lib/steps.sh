@@ -93,14 +93,22 @@ configure_in()
         CONFIG_SHELL=$shell "$shell" "$work/src/configure" --quiet --disable-dependency-tracking "$@"
 }
 
-# build NAME ARGUMENT...: everything, the tests too, configured with the arguments, in $work/NAME
-build()
+# build_product NAME ARGUMENT...: what is installed, configured with the arguments, in $work/NAME
+build_product()
 {
     local dir=$work/$1
     shift
     [ -x "$work/src/configure" ] || step "autogen.sh" "$work/src/autogen.sh" || return 1
     step "configure $*" configure_in "$dir" "$@" || return 1
-    step "build $*" make -s -C "$dir" "-j$jobs" all || return 1
+    step "build $*" make -s -C "$dir" "-j$jobs" all
+}
+
+# build NAME ARGUMENT...: the tests too
+build()
+{
+    local dir=$work/$1
+    build_product "$@" || return 1
+    shift
     # compiled in half the time, and not what is tested
     step "build the tests $*" make -s -C "$dir" "-j$jobs" check TESTS= CFLAGS='-O0 -g1'
 }
