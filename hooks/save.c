@@ -207,6 +207,18 @@ int rmig_save_setup(struct rmig_save *save, struct rmig_err *err)
     return rc;
 }
 
+int rmig_save_ram_is_zero(struct rmig_save *save, struct rmig_err *err)
+{
+    int rc = enter(save, RMIG_SAVE_RAM, "rmig_save_ram_is_zero", err);
+
+    if (rc < 0)
+        return rc;
+    if (save->stats.windows)
+        return rmig_err_set(err, -EINVAL, "rmig_save_ram_is_zero: out of order, pages were sent before");
+    save->ram_is_zero = true;
+    return 0;
+}
+
 int rmig_save_mark_dirty(struct rmig_save *save, uint32_t block_index, uint64_t offset_bytes,
                          uint64_t len_bytes)
 {

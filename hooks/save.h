@@ -3,6 +3,7 @@
 #ifndef HOOKS_SAVE_H
 #define HOOKS_SAVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <rmig/hooks.h>
@@ -33,6 +34,7 @@ struct rmig_save {
     struct rmig_blocks blocks;
     struct rmig_save_opts opts;
     enum rmig_save_phase phase;
+    bool ram_is_zero; /* the destination's, before the first pass */
     struct rmig_err first_error; /* code 0: none; later calls answer with it */
     struct rmig_ram_stats stats;
     struct rmig_pages pages;

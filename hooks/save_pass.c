@@ -66,15 +66,25 @@ static int wait_rate_window(struct rmig_save *save, struct rmig_err *err)
 
 /* --- runs ------------------------------------------------------------------------------------ */
 
-static void count_zero(struct rmig_save *save, const struct rmig_run *run, bool hole)
+static void count_zero(struct rmig_save *save, const struct rmig_found *found)
 {
-    uint64_t pages = run->len_bytes >> RMIG_PAGE_SHIFT;
+    uint64_t pages = found->run.len_bytes >> RMIG_PAGE_SHIFT;
 
-    if (!(run->flags & RMIG_RUN_ZERO))
+    if (!(found->run.flags & RMIG_RUN_ZERO))
         return;
     save->stats.zero_pages += pages;
-    if (hole)
+    if (found->hole)
         save->stats.hole_pages += pages;
+}
+
+/*
+ * Zero at the destination as it is. Only the first pass knows: later ones come to pages sent before. A
+ * last pass that is the first one has no windows without hooks: there the records keep the peer awake.
+ */
+static bool goes_unsaid(const struct pass *pass, const struct rmig_run *run)
+{
+    return pass->save->ram_is_zero && pass->save->stats.rounds == 0 &&
+           (run->flags & RMIG_RUN_ZERO) && (pass->hooked || pass->flag != RMIG_HOOK_FINISH);
 }
 
 static bool deferred_full(const struct rmig_save *save)
@@ -108,9 +118,14 @@ static void put_deferred(struct rmig_save *save)
 static int dispose(struct pass *pass, struct rmig_found *found, struct rmig_err *err)
 {
     struct rmig_save *save = pass->save;
-    int rc =
-        pass->hooked ? rmig_hook_save_page(save->out, &found->run, err) : RMIG_PUT_NOT_SUPPORTED;
+    int rc;
 
+    if (goes_unsaid(pass, &found->run)) {
+        count_zero(save, found);
+        save->stats.unsaid_pages += found->run.len_bytes >> RMIG_PAGE_SHIFT;
+        return 0;
+    }
+    rc = pass->hooked ? rmig_hook_save_page(save->out, &found->run, err) : RMIG_PUT_NOT_SUPPORTED;
     if (rc < 0)
         return rc;
     if (rc != RMIG_PUT_NOT_SUPPORTED) {
@@ -121,7 +136,7 @@ static int dispose(struct pass *pass, struct rmig_found *found, struct rmig_err 
     } else {
         rmig_save_put_run(save, &found->run);
     }
-    count_zero(save, &found->run, found->hole);
+    count_zero(save, found);
     return rmig_out_error(save->out, err);
 }
 
@@ -225,10 +240,11 @@ int rmig_save_pass(struct rmig_save *save, enum rmig_hook_flag flag, struct rmig
             return rc;
         if (pass.done)
             break;
-        if (flag == RMIG_HOOK_FINISH || !rate_reached(save, rmig_now_ns()))
-            continue;
+        /* little may be in it where pages go by a hook or unsaid: the peer is to see that we live */
         if (rmig_out_flush(save->out) < 0)
             break;
+        if (flag == RMIG_HOOK_FINISH || !rate_reached(save, rmig_now_ns()))
+            continue;
         rc = wait_rate_window(save, err);
         if (rc < 0)
             return rc;

@@ -102,6 +102,12 @@ static int default_revoke(struct rmig_transport_conn *conn, struct rmig_err *err
     return rmig_err_set(err, -ENOTSUP, "the transport cannot take back its access to guest RAM");
 }
 
+static bool default_peer_ram_is_zero(const struct rmig_transport_conn *conn)
+{
+    (void)conn;
+    return false;
+}
+
 /* --- loading --------------------------------------------------------------------------------- */
 
 static int plugin_path(const char *name, char path[PATH_BYTES], struct rmig_err *err)
@@ -211,6 +217,8 @@ static int take_ops(struct rmig_transport *t, const struct rmig_transport_ops *f
         t->ops.listener_fd = default_listener_fd;
     if (!t->ops.revoke)
         t->ops.revoke = default_revoke;
+    if (!t->ops.peer_ram_is_zero)
+        t->ops.peer_ram_is_zero = default_peer_ram_is_zero;
     return 0;
 }
 

@@ -78,7 +78,7 @@ static void on_window(void *opaque, const struct rmig_ram_stats *stats)
     status->sent_bytes = stats->normal_pages * RMIG_PAGE_BYTES;
     rmig_move_unlock_status(&d->move);
     if (!d->listed) /* the first section is the list */
-        rmig_switchover_say_listed(&d->link);
+        rmig_switchover_say_listed(&d->link, d->opts.flags & RMIG_DEST_RAM_IS_ZERO);
     d->listed = true;
 }
 
@@ -166,6 +166,10 @@ static int take_guest(struct rmig_dest *d, struct rmig_err *err)
             return rmig_err_set(err, rc, "%s", why.msg);
         rmig_log(RMIG_LOG_WARNING, "destination: a connection came to nothing: %s", why.msg);
         d->announced = false;
+        if (connected) { /* it may have written to RAM */
+            d->opts.flags &= ~RMIG_DEST_RAM_IS_ZERO;
+            d->link.params.flags &= ~RMIG_TRANSPORT_RAM_IS_ZERO;
+        }
         (void)rmig_link_drop(&d->link, NULL);
     }
 }
@@ -221,6 +225,7 @@ static int listen_for_source(struct rmig_dest *d, struct rmig_err *err)
                    .gid_index = d->opts.use_gid_index ? d->opts.gid_index : -1,
                    .idle_timeout_ms = d->opts.idle_timeout_ms,
                    .pin_budget_bytes = d->opts.pin_budget_bytes,
+                   .flags = d->opts.flags & RMIG_DEST_RAM_IS_ZERO ? RMIG_TRANSPORT_RAM_IS_ZERO : 0,
                    .cancel = d->move.cancel},
     };
     rc = rmig_link_listen(&d->link, d->opts.tcp_fallback, &why, err);

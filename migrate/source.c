@@ -113,6 +113,7 @@ static void show_ram(struct rmig_move_status *status, const struct rmig_ram_stat
     status->transport_bytes = stats->hook_pages * RMIG_PAGE_BYTES;
     status->zero_bytes = stats->zero_pages * RMIG_PAGE_BYTES;
     status->hole_bytes = stats->hole_pages * RMIG_PAGE_BYTES;
+    status->unsaid_bytes = stats->unsaid_pages * RMIG_PAGE_BYTES;
 }
 
 static void on_window(void *opaque, const struct rmig_ram_stats *stats)
@@ -137,11 +138,14 @@ static int start_save(struct rmig_source *s, struct rmig_err *err)
         .progress = on_window,
         .progress_opaque = s,
     };
+    bool ram_is_zero = false;
     int rc = rmig_save_new(&s->save, s->link.out, s->move.blocks, s->move.nblocks, &opts, err);
 
     if (rc == 0)
         rc = rmig_save_setup(s->save, err);
-    return rc < 0 ? rc : rmig_switchover_await_listed(&s->link, err);
+    if (rc == 0)
+        rc = rmig_switchover_await_listed(&s->link, &ram_is_zero, err);
+    return rc == 0 && ram_is_zero ? rmig_save_ram_is_zero(s->save, err) : rc;
 }
 
 static void drop_attempt(struct rmig_source *s)

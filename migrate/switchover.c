@@ -41,6 +41,7 @@ static int refused(struct rmig_in *answers, struct rmig_err *err)
                         why[0] ? why : "it does not say why");
 }
 
+/* Returns: wanted, or LISTED_ZERO where LISTED was wanted. */
 static int take_answer(struct rmig_in *answers, enum rmig_switchover_answer wanted,
                        struct rmig_err *err)
 {
@@ -48,14 +49,16 @@ static int take_answer(struct rmig_in *answers, enum rmig_switchover_answer want
 
     if (rmig_in_get_be32(answers, &answer) < 0)
         return rmig_in_error(answers, err);
-    if (answer == (uint32_t)wanted)
-        return 0;
+    if (answer == (uint32_t)wanted ||
+        (answer == RMIG_SWITCHOVER_LISTED_ZERO && wanted == RMIG_SWITCHOVER_LISTED))
+        return (int)answer;
     if (answer == RMIG_SWITCHOVER_REFUSED)
         return refused(answers, err);
     return rmig_err_set(err, -EPROTO, "switchover: the destination answered %u, %u is next", answer,
                         (unsigned)wanted);
 }
 
+/* Returns: what was answered; 0 over a transport, which has no words for it. */
 static int await(struct rmig_link *link, enum rmig_switchover_answer wanted, const char *what,
                  struct rmig_err *err)
 {
@@ -69,17 +72,29 @@ static int await(struct rmig_link *link, enum rmig_switchover_answer wanted, con
     } else {
         rc = link->answers ? take_answer(link->answers, wanted, &e) : 0;
     }
-    return rc < 0 ? rmig_err_set(err, rc, "waiting for the destination to %s: %s", what, e.msg) : 0;
+    return rc < 0 ? rmig_err_set(err, rc, "waiting for the destination to %s: %s", what, e.msg) : rc;
 }
 
-int rmig_switchover_await_listed(struct rmig_link *link, struct rmig_err *err)
+int rmig_switchover_await_listed(struct rmig_link *link, bool *ram_is_zero_p, struct rmig_err *err)
 {
-    return link->answers ? await(link, RMIG_SWITCHOVER_LISTED, "find its RAM blocks", err) : 0;
+    int rc;
+
+    if (link->conn) { /* it has compared the lists, and agreed when it connected */
+        *ram_is_zero_p = link->transport->peer_ram_is_zero(link->conn);
+        return 0;
+    }
+    rc = link->answers ? await(link, RMIG_SWITCHOVER_LISTED, "find its RAM blocks", err) : 0;
+    if (rc < 0)
+        return rc;
+    *ram_is_zero_p = rc == RMIG_SWITCHOVER_LISTED_ZERO;
+    return 0;
 }
 
 int rmig_switchover_await_prepared(struct rmig_link *link, struct rmig_err *err)
 {
-    return await(link, RMIG_SWITCHOVER_PREPARED, "have everything", err);
+    int rc = await(link, RMIG_SWITCHOVER_PREPARED, "have everything", err);
+
+    return rc < 0 ? rc : 0;
 }
 
 int rmig_switchover_put_go(struct rmig_link *link, struct rmig_err *err)
@@ -91,7 +106,9 @@ int rmig_switchover_put_go(struct rmig_link *link, struct rmig_err *err)
 
 int rmig_switchover_await_started(struct rmig_link *link, struct rmig_err *err)
 {
-    return await(link, RMIG_SWITCHOVER_STARTED, "run the guest", err);
+    int rc = await(link, RMIG_SWITCHOVER_STARTED, "run the guest", err);
+
+    return rc < 0 ? rc : 0;
 }
 
 void rmig_switchover_ask_why(struct rmig_link *link, struct rmig_err *err)
@@ -104,7 +121,7 @@ void rmig_switchover_ask_why(struct rmig_link *link, struct rmig_err *err)
     fd.fd = rmig_in_fd(link->answers);
     if (poll(&fd, 1, WHY_MS) <= 0 || rmig_in_set_blocking(link->answers, false, NULL) < 0)
         return;
-    if (take_answer(link->answers, RMIG_SWITCHOVER_REFUSED, &why) == 0)
+    if (take_answer(link->answers, RMIG_SWITCHOVER_REFUSED, &why) > 0)
         refused(link->answers, &why);
     if (why.code == -EREMOTEIO)
         *err = why;
@@ -136,9 +153,9 @@ static int say(struct rmig_link *link, enum rmig_switchover_answer answer, struc
     return rmig_out_error(link->answer, err);
 }
 
-void rmig_switchover_say_listed(struct rmig_link *link)
+void rmig_switchover_say_listed(struct rmig_link *link, bool ram_is_zero)
 {
-    (void)say(link, RMIG_SWITCHOVER_LISTED, NULL);
+    (void)say(link, ram_is_zero ? RMIG_SWITCHOVER_LISTED_ZERO : RMIG_SWITCHOVER_LISTED, NULL);
 }
 
 int rmig_switchover_await_go(struct rmig_link *link, bool answers, struct rmig_err *err)

@@ -4,7 +4,7 @@
  *
  *   source                                        destination
  *   block list
- *                               <- LISTED         it is mine
+ *                               <- LISTED         it is mine, and (LISTED_ZERO) empty
  *   RAM ... device section "rmig.move": will it answer?
  *   ... devices, end of sections, description
  *                               <- PREPARED       everything is loaded, RAM is out of reach
@@ -37,14 +37,18 @@ enum rmig_switchover_answer {
     RMIG_SWITCHOVER_LISTED = 1, /* not over a transport, which compares the lists itself */
     RMIG_SWITCHOVER_PREPARED = 2,
     RMIG_SWITCHOVER_STARTED = 3,
-    RMIG_SWITCHOVER_REFUSED = 4 /* a counted string follows: why */
+    RMIG_SWITCHOVER_REFUSED = 4, /* a counted string follows: why */
+    RMIG_SWITCHOVER_LISTED_ZERO = 5 /* LISTED, and all RAM here reads zero */
 };
 
 /** Can the destination answer over this link? */
 bool rmig_switchover_answers(const struct rmig_link *link);
 
-/** Source: wait for LISTED. Returns: 0; -EREMOTEIO it refused; the stream's error. */
-int rmig_switchover_await_listed(struct rmig_link *link, struct rmig_err *err);
+/**
+ * Source: wait for LISTED. *ram_is_zero_p: all RAM there reads zero, it says. Returns: 0; -EREMOTEIO it
+ * refused; the stream's error.
+ */
+int rmig_switchover_await_listed(struct rmig_link *link, bool *ram_is_zero_p, struct rmig_err *err);
 
 /** Source: the section, before all others. Returns: 0; the stream's error. */
 int rmig_switchover_put(const struct rmig_link *link, struct rmig_save *save, struct rmig_err *err);
@@ -68,7 +72,7 @@ int rmig_switchover_await_started(struct rmig_link *link, struct rmig_err *err);
 void rmig_switchover_ask_why(struct rmig_link *link, struct rmig_err *err);
 
 /** Destination: say LISTED. Best effort: what is wrong with the link will show. */
-void rmig_switchover_say_listed(struct rmig_link *link);
+void rmig_switchover_say_listed(struct rmig_link *link, bool ram_is_zero);
 
 /** Destination: what the section says. Returns: 0; -EPROTO. */
 int rmig_switchover_take(const struct rmig_link *link, uint32_t version, const uint8_t *data,

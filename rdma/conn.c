@@ -222,6 +222,7 @@ static int take_answer(struct rmig_rdma_conn *conn, const struct rmig_wire_priva
     answer_p->flags &= asked->flags;
     conn->pin_all = answer_p->flags & RMIG_WIRE_FLAG_PIN_ALL;
     conn->multi_register = answer_p->flags & RMIG_WIRE_FLAG_MULTI_REGISTER;
+    conn->ram_is_zero = answer_p->flags & RMIG_WIRE_FLAG_RAM_ZERO;
     return 0;
 }
 
@@ -232,7 +233,8 @@ static int connect_address(struct rmig_rdma_conn *conn, const struct sockaddr *d
     uint32_t nlanes = rmig_min_u64(or_default(params->nqueue_pairs, 1), RMIG_WIRE_LANES_MAX);
     struct rmig_wire_private priv = {
         .version = RMIG_WIRE_VERSION,
-        .flags = RMIG_WIRE_FLAG_MULTI_REGISTER | (params->pin_all ? RMIG_WIRE_FLAG_PIN_ALL : 0) |
+        .flags = RMIG_WIRE_FLAG_MULTI_REGISTER | RMIG_WIRE_FLAG_RAM_ZERO |
+                 (params->pin_all ? RMIG_WIRE_FLAG_PIN_ALL : 0) |
                  (nlanes > 1 ? RMIG_WIRE_FLAG_LANES : 0),
         .nlanes = nlanes,
     };
@@ -517,6 +519,8 @@ int rmig_rdma_conn_accept(struct rmig_rdma_conn *conn, struct rmig_rdma_listener
     if (rc < 0)
         return rc;
     deadline_ns = rmig_deadline_ns(or_default(params->connect_timeout_ms, CONNECT_TIMEOUT_MS));
+    if (!(params->flags & RMIG_TRANSPORT_RAM_IS_ZERO))
+        priv.flags &= ~RMIG_WIRE_FLAG_RAM_ZERO;
     conn->session = priv;
     rmig_rdma_verbs_peer_address(verbs, &peer);
     rmig_address_text((struct sockaddr *)&peer, sizeof(peer), conn->pump.peer);

@@ -20,6 +20,7 @@ struct rmig_rdma_conn {
     bool pin_all;        /* agreed */
     struct rmig_wire_private session; /* destination: what its first lane asked for */
     bool multi_register; /* agreed: n records asked, n answered */
+    bool ram_is_zero;    /* the destination's RAM, as it says: no page was written yet */
     uint32_t max_writes; /* RDMA writes that may be outstanding on one queue pair */
     uint32_t idle_timeout_ms;
     uint64_t pin_budget_bytes;

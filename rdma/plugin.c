@@ -334,6 +334,11 @@ static void plugin_close(struct rmig_transport_conn *t)
     free(t);
 }
 
+static bool plugin_peer_ram_is_zero(const struct rmig_transport_conn *t)
+{
+    return t->conn.is_source && t->conn.ram_is_zero;
+}
+
 static const struct rmig_transport_ops ops = {
     .abi = RMIG_TRANSPORT_ABI,
     .struct_size = sizeof(ops),
@@ -350,6 +355,7 @@ static const struct rmig_transport_ops ops = {
     .close = plugin_close,
     .listener_fd = plugin_listener_fd,
     .revoke = plugin_revoke,
+    .peer_ram_is_zero = plugin_peer_ram_is_zero,
 };
 
 const struct rmig_transport_ops *rmig_transport_init(const struct rmig_host *host)

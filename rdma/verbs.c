@@ -132,29 +132,32 @@ static void gid_to_address(const struct ibv_gid_entry *entry, struct sockaddr_st
 }
 
 /* All GIDs of a device, of all its ports. Returns: how many, *entries_p to be freed; -errno. */
-static ssize_t read_gids(struct ibv_context *ctx, struct ibv_gid_entry **entries_p)
+static ssize_t read_gids(struct ibv_context *ctx, struct ibv_gid_entry **entries_p,
+                         struct rmig_err *err)
 {
     struct ibv_device_attr device;
     struct ibv_gid_entry *entries;
     size_t room = 1; /* a full table is refused by some kernels */
     ssize_t n;
+    int rc = ibv_query_device(ctx, &device);
 
-    if (ibv_query_device(ctx, &device))
-        return -EIO;
+    if (rc)
+        return verbs_error(err, rc, "ibv_query_device");
     for (uint8_t i = 1; i <= device.phys_port_cnt; i++) {
         struct ibv_port_attr port;
 
-        if (ibv_query_port(ctx, i, &port))
-            return -EIO;
+        rc = ibv_query_port(ctx, i, &port);
+        if (rc)
+            return verbs_error(err, rc, "ibv_query_port");
         room += (size_t)port.gid_tbl_len;
     }
     entries = calloc(room, sizeof(*entries));
     if (!entries)
-        return -ENOMEM;
+        return rmig_err_set(err, -ENOMEM, "out of memory");
     n = ibv_query_gid_table(ctx, entries, room, 0);
     if (n < 0) {
         free(entries);
-        return n;
+        return verbs_error(err, (int)-n, "ibv_query_gid_table");
     }
     *entries_p = entries;
     return n;
@@ -191,11 +194,12 @@ int rmig_rdma_verbs_device_address(const char *device, uint32_t port, int gid_in
         snprintf(gid_text, sizeof(gid_text), "GID index %d", gid_index);
     if (!ctx)
         return -ENODEV;
-    n = read_gids(ctx, &entries);
+    n = read_gids(ctx, &entries, err);
     ibv_close_device(ctx);
-    if (n < 0)
-        return rmig_err_set(err, (int)n, "RDMA device %.64s: its GID table cannot be read: %s", device,
-                            strerror((int)-n));
+    if (n < 0) {
+        rmig_err_prefix(err, "RDMA device %.64s: its GID table cannot be read", device);
+        return (int)n;
+    }
     best = choose_gid(entries, n, port, gid_index);
     if (best)
         gid_to_address(best, addr_p);
@@ -424,7 +428,8 @@ int rmig_rdma_verbs_listen(const struct sockaddr *addr, int backlog,
     }
     if (rdma_set_option(l->id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &reuse, sizeof(reuse)) ||
         rdma_bind_addr(l->id, (struct sockaddr *)addr)) {
-        rc = cm_error(err, "no RDMA device has the address: rdma_bind_addr");
+        rc = cm_error(err, errno == EADDRINUSE ? "rdma_bind_addr"
+                                               : "no RDMA device has the address: rdma_bind_addr");
         goto err_close;
     }
     if (rdma_listen(l->id, backlog)) {

@@ -4,8 +4,8 @@
  *
  * verbs.c is the only file that includes their headers; it turns each of their conventions (positive
  * errno, -1 and errno, NULL and errno) into a negative errno once. Nothing here waits: what can be
- * waited for is a file descriptor, and rdma/pump.c is the one that polls. Unit tests link
- * tests/fake/verbs_fake.c in place of verbs.c.
+ * waited for is a file descriptor, and rdma/pump.c is the one that polls. Unit tests run
+ * it on the RDMA fabric of tests/fabric/.
  */
 #ifndef RDMA_VERBS_H
 #define RDMA_VERBS_H

@@ -32,8 +32,11 @@
 #define RMIG_WIRE_FLAG_MULTI_REGISTER 0x00010000u
 /* More queue pairs follow the first; see struct rmig_wire_private. */
 #define RMIG_WIRE_FLAG_LANES 0x00020000u
+/* Source: it can make use of what the destination's flag says: all RAM there reads zero. */
+#define RMIG_WIRE_FLAG_RAM_ZERO 0x00040000u
 #define RMIG_WIRE_FLAGS_KNOWN                                                                      \
-    (RMIG_WIRE_FLAG_PIN_ALL | RMIG_WIRE_FLAG_MULTI_REGISTER | RMIG_WIRE_FLAG_LANES)
+    (RMIG_WIRE_FLAG_PIN_ALL | RMIG_WIRE_FLAG_MULTI_REGISTER | RMIG_WIRE_FLAG_LANES |               \
+     RMIG_WIRE_FLAG_RAM_ZERO)
 
 enum rmig_wire_type {
     RMIG_WIRE_NONE = 0,

@@ -82,8 +82,10 @@ static int prepare(struct client *c, struct rmig_err *err)
     int rc = bench_ctl_hello(&c->ctl, err);
 
     if (rc == 0)
-        rc = bench_ctl_send(
-            &c->ctl, bench_prepare_encode(c->ram.blocks, c->ram.nblocks, c->source.token), err);
+        rc = bench_ctl_send(&c->ctl,
+                            bench_prepare_encode(c->ram.blocks, c->ram.nblocks, c->source.token,
+                                                 c->params->shared),
+                            err);
     if (rc == 0)
         rc = bench_ctl_expect(&c->ctl, "ready", READY_MS, &msg, err);
     json_decref(msg);

@@ -210,7 +210,7 @@ int bench_ctl_recv(struct bench_ctl *ctl, int timeout_ms, json_t **msg_p, struct
             return rc;
         n = recv(ctl->fd, ctl->buf + ctl->used, BENCH_LINE_MAX - ctl->used, MSG_DONTWAIT);
         if (n == 0)
-            return rmig_err_set(err, -ECONNRESET, "%s: hung up", ctl->peer);
+            return rmig_err_set(err, -ECONNRESET, "%s: hung up before it was done: did its process end?", ctl->peer);
         if (n > 0)
             ctl->used += (size_t)n;
         else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)

@@ -149,6 +149,7 @@ static void take_figures(struct move *m)
     r->normal_pages = status.sent_bytes / RMIG_PAGE_BYTES - r->hook_pages;
     r->zero_pages = status.zero_bytes / RMIG_PAGE_BYTES;
     r->hole_pages = status.hole_bytes / RMIG_PAGE_BYTES;
+    r->unsaid_pages = status.unsaid_bytes / RMIG_PAGE_BYTES;
 }
 
 /* The guest's work is not the move's. */
@@ -241,41 +242,43 @@ static enum bench_exit status_of(const struct move *m, int code)
     return r->requested == BENCH_RDMA && no_device(code) ? BENCH_NO_DEVICE : BENCH_CONNECT;
 }
 
-/* Tell the destination, and wait until nothing of the run is left there: then another may come. */
-static int give_up(struct move *m, const struct rmig_err *why)
+/* The destination was told: wait until nothing of the run is left there. Then another may come. */
+static int await_aborted(struct move *m)
 {
     struct bench_ctl *ctl = m->source->ctl;
     uint64_t deadline_ns = bench_now_ns() + ABORTED_MS * BENCH_NS_PER_MS;
+    bool aborted;
     int rc = 0;
 
     bench_watch_end(&m->watch);
-    bench_ctl_send_error(ctl, why);
-    while (rc == 0 && bench_now_ns() < deadline_ns) {
+    aborted = m->watch.aborted;
+    while (rc == 0 && !aborted && bench_now_ns() < deadline_ns) {
         json_t *msg = NULL;
-        bool aborted;
 
         rc = bench_ctl_recv(ctl, ABORTED_MS, &msg, NULL);
         aborted = rc == 0 && bench_ctl_is(msg, "aborted");
         json_decref(msg);
-        if (aborted)
-            return 0;
     }
-    return rc < 0 ? rc : -ETIMEDOUT;
+    return aborted ? 0 : rc < 0 ? rc : -ETIMEDOUT;
 }
 
 static void fail(struct move *m, int rc, struct rmig_err *err)
 {
+    bool stopped = rmig_cancel_triggered(m->source->ctl->stop);
     struct bench_result *r = m->result;
 
-    if (m->watch.running && rc != -ETIME)
-        rc = bench_watch_reason(&m->watch, err);
-    if (rmig_cancel_triggered(m->source->ctl->stop)) {
+    if (stopped) {
         *err = (struct rmig_err)RMIG_ERR_INIT;
         rc = rmig_err_set(err, -ECANCELED, "cancelled");
+    } else if (bench_watch_knows(&m->watch, err)) {
+        rc = bench_watch_reason(&m->watch, err);
     }
+    bench_ctl_send_error(m->source->ctl, err);
+    if (!stopped)
+        rc = bench_watch_reason(&m->watch, err);
     r->status = status_of(m, rc);
     r->err = *err;
-    r->session_over = give_up(m, err) < 0 || r->status == BENCH_TRANSFER;
+    r->session_over = await_aborted(m) < 0 || r->status == BENCH_TRANSFER;
 }
 
 void bench_move(const struct bench_source *source, struct bench_result *result)

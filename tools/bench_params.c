@@ -18,6 +18,7 @@ enum key {
     KEY_BLOCKS,
     KEY_ZERO_FRACTION,
     KEY_ZERO_HOLES,
+    KEY_SHARED,
     KEY_SEED,
     KEY_DIRTY_RATE,
     KEY_DIRTY_SET,
@@ -58,6 +59,8 @@ static const struct argp_option options[] = {
     {"blocks", KEY_BLOCKS, "N", 0, "Split the RAM into N blocks (default 1)", CLIENT},
     {"zero-fraction", KEY_ZERO_FRACTION, "F", 0,
      "Fraction of the pages that are zero, 0 to 1 (default 0)", CLIENT},
+    {"shared", KEY_SHARED, NULL, 0,
+     "Shared memory for the destination's RAM (default: private, in huge pages)", CLIENT},
     {"zero-holes", KEY_ZERO_HOLES, NULL, 0,
      "Leave zero pages untouched, as memory a guest never used", CLIENT},
     {"seed", KEY_SEED, "N", 0, "Seed of the content (default 1)", CLIENT},
@@ -215,6 +218,9 @@ static error_t parse_move(int key, char *arg, struct argp_state *state, struct b
     case KEY_ZERO_FRACTION:
         p->zero_fraction = real(state, "zero-fraction", arg, 1);
         return 0;
+    case KEY_SHARED:
+        p->shared = true;
+        break;
     case KEY_ZERO_HOLES:
         p->zero_holes = true;
         return 0;

@@ -49,6 +49,7 @@ struct bench_params {
     uint32_t nblocks;
     double zero_fraction;
     bool zero_holes;
+    bool shared;
     uint64_t seed;
     /* how */
     enum bench_transport transport;

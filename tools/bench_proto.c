@@ -51,7 +51,8 @@ static int get_seconds(const json_t *msg, const char *key, double *value_p, stru
     return 0;
 }
 
-json_t *bench_prepare_encode(const struct rmig_block *blocks, uint32_t nblocks, uint64_t token)
+json_t *bench_prepare_encode(const struct rmig_block *blocks, uint32_t nblocks, uint64_t token,
+                             bool shared)
 {
     json_t *lens = json_array();
 
@@ -60,7 +61,8 @@ json_t *bench_prepare_encode(const struct rmig_block *blocks, uint32_t nblocks, 
             json_decref(lens);
             return NULL;
         }
-    return json_pack("{s:s, s:o, s:o}", "op", "prepare", "blocks", lens, "token", halves(token));
+    return json_pack("{s:s, s:o, s:o, s:b}", "op", "prepare", "blocks", lens, "token", halves(token),
+                     "shared", shared);
 }
 
 int bench_prepare_decode(const json_t *msg, struct bench_prepare *prepare_p, struct rmig_err *err)
@@ -75,6 +77,7 @@ int bench_prepare_decode(const json_t *msg, struct bench_prepare *prepare_p, str
     if (count == 0 || count > RMIG_BLOCKS_MAX)
         return rmig_err_set(err, -EPROTO, "peer: %zu RAM blocks, not 1 to %u", count,
                             RMIG_BLOCKS_MAX);
+    p.shared = json_is_true(json_object_get(msg, "shared"));
     p.nblocks = (uint32_t)count;
     p.lens_bytes = calloc(count, sizeof(*p.lens_bytes));
     if (!p.lens_bytes)

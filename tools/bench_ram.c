@@ -155,10 +155,17 @@ int bench_ram_source(struct bench_ram *ram, const struct bench_params *params,
 }
 
 int bench_ram_destination(struct bench_ram *ram, const uint64_t *lens_bytes, uint32_t nblocks,
-                          struct rmig_err *err)
+                          bool shared, struct rmig_err *err)
 {
-    int rc = make_table(ram, lens_bytes, nblocks, -1, err);
+    int fd = shared ? memfd_create("bench-ram", MFD_CLOEXEC) : -1;
+    int rc;
 
+    if (shared && fd < 0)
+        return rmig_err_set(err, -errno, "memfd_create: %s", strerror(errno));
+    rc = make_table(ram, lens_bytes, nblocks, fd, err);
+    if (rc == 0 && shared && ftruncate(fd, (off_t)ram->total_bytes) < 0)
+        rc = rmig_err_set(err, -errno, "memfd of %llu bytes: %s",
+                          (unsigned long long)ram->total_bytes, strerror(errno));
     if (rc == 0)
         rc = map_table(ram, err);
     if (rc < 0)

@@ -30,9 +30,9 @@ struct bench_ram {
 int bench_ram_source(struct bench_ram *ram, const struct bench_params *params,
                      struct rmig_cancel *stop, struct rmig_err *err);
 
-/** The destination's RAM, zeroed and untouched. Returns: 0; -ENOMEM; an errno. */
+/** The destination's RAM, zeroed and untouched; shared: a memfd. Returns: 0; -ENOMEM; an errno. */
 int bench_ram_destination(struct bench_ram *ram, const uint64_t *lens_bytes, uint32_t nblocks,
-                          struct rmig_err *err);
+                          bool shared, struct rmig_err *err);
 
 /**
  * Map the source's RAM a second time, as the guest does: what tracks the guest's writes then does

@@ -57,15 +57,16 @@ static json_t *json_how(const struct bench_params *p, const struct bench_result 
 
 static json_t *json_figures(const struct bench_params *p, const struct bench_result *r)
 {
-    return json_pack("{s:I, s:i, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+    return json_pack("{s:I, s:i, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
                      "ram_bytes", integer(r->ram_bytes), "blocks", (int)r->nblocks, "setup_ns",
                      integer(r->setup_ns), "total_ns", integer(r->total_ns), "downtime_ns",
                      integer(r->downtime_ns), "downtime_limit_ns", integer(p->downtime_limit_ns),
                      "converged", r->converged, "rounds", integer(r->rounds), "bytes_on_wire",
                      integer(r->bytes_on_wire), "normal_pages", integer(r->normal_pages),
                      "hook_pages", integer(r->hook_pages), "zero_pages", integer(r->zero_pages),
-                     "hole_pages", integer(r->hole_pages), "goodput_bytes_per_s",
-                     bench_rate(r->ram_bytes, r->total_ns), "cpu_s_per_gib", cpu_s_per_gib(r));
+                     "hole_pages", integer(r->hole_pages), "unsaid_pages", integer(r->unsaid_pages),
+                     "goodput_bytes_per_s", bench_rate(r->ram_bytes, r->total_ns), "cpu_s_per_gib",
+                     cpu_s_per_gib(r));
 }
 
 static json_t *json_cost(const struct bench_result *r)

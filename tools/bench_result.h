@@ -25,7 +25,7 @@ struct bench_result {
     uint64_t downtime_ns; /* guest stopped until it could run at the destination */
     bool converged;       /* the expected downtime came under the limit */
     uint64_t rounds; /* passes over RAM, the one with the guest stopped included */
-    uint64_t normal_pages, hook_pages, zero_pages, hole_pages;
+    uint64_t normal_pages, hook_pages, zero_pages, hole_pages, unsaid_pages;
     uint64_t bytes_on_wire;
     struct bench_cpu source_cpu, destination_cpu, guest_cpu;
     uint64_t source_pinned_bytes, destination_pinned_bytes; /* peaks */

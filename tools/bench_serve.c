@@ -112,6 +112,7 @@ static int new_engine(struct run *r, struct rmig_err *err)
         .device_port = p->ib_port,
         .use_gid_index = p->gid_index >= 0,
         .gid_index = p->gid_index,
+        .flags = RMIG_DEST_RAM_IS_ZERO, /* it was made for this run */
     };
     char uri[300];
 
@@ -215,23 +216,25 @@ static void release_run(struct run *r)
     bench_ram_release(&r->ram);
 }
 
-/* After the client's error it waits for our word that nothing of the run is left. */
+/* The client is told at once, unless it said so first; it waits for our word that nothing of the run is
+ * left, which may have to wait until its own error has come. */
 static void give_up(struct run *r, struct rmig_err *err)
 {
     struct session *s = r->session;
     bool theirs;
 
+    if (!bench_watch_knows(&r->watch, err))
+        bench_ctl_send_error(s->ctl, err);
     (void)bench_watch_reason(&r->watch, err);
-    theirs = r->watch.peer_gave_up;
     if (!s->quiet) /* the client of a loopback says it itself */
         complain(s, err);
     s->told = true;
     s->status = BENCH_TRANSFER;
+    bench_watch_end(&r->watch);
+    theirs = r->watch.peer_gave_up;
     release_run(r);
     if (theirs)
         (void)bench_ctl_send(s->ctl, json_pack("{s:s}", "op", "aborted"), NULL);
-    else
-        bench_ctl_send_error(s->ctl, err);
 }
 
 /* Returns 0 also where the run failed but the client may go on. */
@@ -245,7 +248,8 @@ static int serve_run(struct session *s, const json_t *msg, struct rmig_err *err)
     if (rc < 0)
         return rc;
     s->told = false;
-    rc = bench_ram_destination(&r.ram, s->prepare.lens_bytes, s->prepare.nblocks, &run_err);
+    rc = bench_ram_destination(&r.ram, s->prepare.lens_bytes, s->prepare.nblocks,
+                               s->prepare.shared, &run_err);
     if (rc == 0)
         rc = receive(&r, &loaded, &run_err);
     if (rc < 0) {

@@ -23,6 +23,7 @@ static void raise_fd(int fd)
 static void *listen_to_peer(void *opaque)
 {
     struct bench_watch *watch = opaque;
+    bool is_end = false;
     json_t *msg = NULL;
     int rc =
         bench_ctl_recv(watch->ctl, INT_MAX, &msg, &watch->err); /* until end_fd at the latest */
@@ -30,16 +31,19 @@ static void *listen_to_peer(void *opaque)
     if (rc == 0 && watch->op && bench_ctl_is(msg, watch->op)) {
         watch->msg = msg;
     } else if (rc != -EINTR) {
+        is_end = true;
         watch->peer_gave_up = rc == 0 && bench_ctl_is(msg, "error");
+        watch->aborted = rc == 0 && bench_ctl_is(msg, "aborted");
         if (watch->peer_gave_up)
             bench_ctl_remote_error(msg, &watch->err);
         else if (rc == 0)
             rmig_err_set(&watch->err, -EPROTO, "%s: sent a message out of turn", watch->ctl->peer);
         json_decref(msg);
-        watch->end(watch->opaque);
     }
     atomic_store(&watch->done, true);
     raise_fd(watch->done_fd);
+    if (is_end) /* the last: whoever sees the move end finds the reason here */
+        watch->end(watch->opaque);
     return NULL;
 }
 
@@ -94,15 +98,30 @@ int bench_watch_wait(struct bench_watch *watch, int timeout_ms, json_t **msg_p,
     return 0;
 }
 
+/* What an end meets because the other one has failed; it explains nothing. */
+static bool is_consequence(int code)
+{
+    return code == -ECANCELED || code == -ECONNRESET || code == -ECONNABORTED || code == -EREMOTEIO ||
+           code == -EPIPE || code == -EIO || code == -ETIMEDOUT;
+}
+
 int bench_watch_reason(struct bench_watch *watch, struct rmig_err *err)
 {
-    if (!watch->running || !wait_done(watch, REASON_MS) || watch->err.code == 0)
+    if (!is_consequence(err->code) || !watch->running || !wait_done(watch, REASON_MS) ||
+        watch->err.code == 0)
         return err->code;
-    /* The peer's bare leaving explains nothing that the failure itself does not say better. */
-    if (watch->err.code == -ECONNRESET && err->code != -ECANCELED)
+    /* That it was cancelled there is a cause: who only follows repeats what was said to him. */
+    if (err->code != -ECANCELED &&
+        (watch->aborted || (watch->err.code != -ECANCELED && is_consequence(watch->err.code))))
         return err->code;
     *err = watch->err;
     return err->code;
+}
+
+bool bench_watch_knows(struct bench_watch *watch, const struct rmig_err *err)
+{
+    return watch->running && atomic_load(&watch->done) && watch->peer_gave_up &&
+           is_consequence(err->code);
 }
 
 void bench_watch_end(struct bench_watch *watch)
@@ -119,5 +138,8 @@ void bench_watch_end(struct bench_watch *watch)
         close(watch->end_fd);
     if (watch->done_fd >= 0)
         close(watch->done_fd);
-    *watch = (struct bench_watch){.end_fd = -1, .done_fd = -1};
+    *watch = (struct bench_watch){.end_fd = -1,
+                                  .done_fd = -1,
+                                  .peer_gave_up = watch->peer_gave_up,
+                                  .aborted = watch->aborted};
 }

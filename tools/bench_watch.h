@@ -25,6 +25,7 @@ struct bench_watch {
     json_t *msg;
     struct rmig_err err; /* why the thread called end */
     bool peer_gave_up;   /* it is an error message that said so */
+    bool aborted;        /* it is the answer to an error of ours */
 };
 
 /** Start listening. From here until bench_watch_end nobody else receives on ctl. */
@@ -39,12 +40,15 @@ int bench_watch_wait(struct bench_watch *watch, int timeout_ms, json_t **msg_p,
                      struct rmig_err *err);
 
 /**
- * A step failed with *err: the peer may know better why. Waits a moment for its word and puts it in
- * the place of *err if it comes. Returns err->code.
+ * A step failed with *err. Where that is what one meets when the other end fails, waits a moment for the
+ * peer's word and puts it in the place of *err if it says more. Returns err->code.
  */
 int bench_watch_reason(struct bench_watch *watch, struct rmig_err *err);
 
-/** Stop listening; fine if not started. */
+/** Has the peer said that it gives up, and is *err no more than what follows from that? */
+bool bench_watch_knows(struct bench_watch *watch, const struct rmig_err *err);
+
+/** Stop listening; fine if not started. peer_gave_up and aborted stay, and are final. */
 void bench_watch_end(struct bench_watch *watch);
 
 #endif

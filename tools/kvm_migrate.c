@@ -149,7 +149,11 @@ static int begin(struct kvm_migrate *migrate, struct rmig_err *err)
 
 int kvm_migrate_incoming(struct kvm_migrate *migrate, const char *uri, struct rmig_err *err)
 {
-    const struct rmig_dest_opts opts = {.struct_size = sizeof(opts), .tcp_fallback = true};
+    const struct rmig_dest_opts opts = {
+        .struct_size = sizeof(opts),
+        .tcp_fallback = true,
+        .flags = RMIG_DEST_RAM_IS_ZERO, /* only what boots a guest writes to it before */
+    };
     int rc = rmig_dest_new(&migrate->dest, uri, &ops, migrate, &opts, err);
 
     return rc < 0 ? rc : begin(migrate, err);

@@ -127,6 +127,7 @@ struct rmig_move_status {
     uint64_t transport_bytes;           /**< of sent_bytes: what a transport moved, not the stream */
     uint64_t hole_bytes;                /**< of zero_bytes: holes of the backing file, never read */
     uint64_t wire_bytes;                /**< source: all that went out, control messages included */
+    uint64_t unsaid_bytes;              /**< source, of zero_bytes: not even announced: ram_is_zero */
 };
 
 typedef void (*rmig_progress_fn)(void *opaque, const struct rmig_move_status *status);
@@ -232,6 +233,12 @@ void rmig_source_free(struct rmig_source *source);
 
 struct rmig_dest;
 
+/**
+ * All RAM reads zero and nobody has written to it, as new memory: a source of this library leaves the zero
+ * pages of its first round out. Never for memory that a destination has used before, whatever came of it.
+ */
+#define RMIG_DEST_RAM_IS_ZERO 1u
+
 /** Options of a destination; zeroed memory, with struct_size set, is the default. */
 struct rmig_dest_opts {
     uint32_t struct_size;
@@ -246,6 +253,7 @@ struct rmig_dest_opts {
     uint32_t device_port;       /**< rdma: physical port of device; 0 = 1 */
     bool use_gid_index;         /**< rdma: gid_index counts; else one is chosen */
     int32_t gid_index;          /**< rdma: GID to use with device */
+    uint64_t flags;             /**< RMIG_DEST_* */
 };
 
 /**
@@ -254,7 +262,7 @@ struct rmig_dest_opts {
  * @uri:    as a source's; HOST may be empty, PORT 0; file:, exec: and one-way fds load a stored guest
  * @ops:    list_blocks, load_device and resume are needed
  *
- * The RAM must read zero: pages that are zero at the source are not sent.
+ * The RAM need not read zero. Where it does, RMIG_DEST_RAM_IS_ZERO spares the source to say what is zero.
  *
  * Blocks:  on the look-up of a name, at most 3 s.
  * Returns: 0; as rmig_source_new; -EADDRINUSE, -EADDRNOTAVAIL; -ENODEV no RDMA device, -ENOENT no

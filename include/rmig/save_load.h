@@ -56,6 +56,7 @@ struct rmig_ram_stats {
     uint64_t hole_pages;      /**< of these, never read: holes of the backing file */
     uint64_t remaining_pages; /**< save: dirty pages not yet sent, as of the last section */
     uint64_t total_ram_bytes; /**< sum of the blocks */
+    uint64_t unsaid_pages;    /**< save, of zero_pages: not even announced: rmig_save_ram_is_zero() */
 };
 
 /* --- save ------------------------------------------------------------------------------------- */
@@ -103,6 +104,18 @@ RMIG_MUST_CHECK int rmig_save_new(struct rmig_save **save_p, struct rmig_out *ou
  * Source: the migration stream format, version 3.
  */
 RMIG_MUST_CHECK int rmig_save_setup(struct rmig_save *save, struct rmig_err *err);
+
+/**
+ * rmig_save_ram_is_zero - the destination has said that all of its RAM reads zero
+ *
+ * The first pass then leaves zero pages out, in the stream and of the hooks alike. Later ones announce
+ * them as ever: a page that has become zero since it was sent is always said. Between rmig_save_setup
+ * and the first pass.
+ *
+ * Blocks:  never.
+ * Returns: 0; -EINVAL out of order.
+ */
+RMIG_MUST_CHECK int rmig_save_ram_is_zero(struct rmig_save *save, struct rmig_err *err);
 
 /**
  * rmig_save_mark_dirty - mark pages that have changed: they are sent again

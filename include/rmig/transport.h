@@ -49,6 +49,9 @@ struct rmig_host {
     rmig_zero_range_fn zero_range; /**< never NULL */
 };
 
+/** Destination: all RAM reads zero and nobody has written to it; a source may be told. */
+#define RMIG_TRANSPORT_RAM_IS_ZERO 1u
+
 /** Options of a connection; zeroed memory (with struct_size set) is the default. */
 struct rmig_transport_params {
     uint32_t struct_size;
@@ -65,6 +68,7 @@ struct rmig_transport_params {
     uint64_t pin_budget_bytes;   /**< most bytes to have registered at once; 0 = no limit */
     struct rmig_cancel *cancel;  /**< may be NULL; borrowed until close */
     int cancel_fd;               /**< filled by the host from cancel; plugins use this one */
+    uint64_t flags;              /**< RMIG_TRANSPORT_* */
 };
 
 /** Figures of a connection. */
@@ -135,6 +139,8 @@ struct rmig_transport_ops {
      * to it after 0 is returned; the channel goes on. Left out: -ENOTSUP.
      */
     int (*revoke)(struct rmig_transport_conn *conn, struct rmig_err *err);
+    /** Source: did the destination say that all of its RAM reads zero? Left out: it did not. */
+    bool (*peer_ram_is_zero)(const struct rmig_transport_conn *conn);
 };
 
 /** The one symbol a plugin exports. Returns NULL if it cannot work with this host's abi. */
@@ -178,7 +184,7 @@ void rmig_transport_unload(struct rmig_transport *t);
  * rmig_transport_ops - the plugin's ops, complete: optional ones have defaults
  *
  * probe answers 0 where it was left out, finish does nothing, stats are all 0, there is no
- * listener_fd, and revoke answers -ENOTSUP. For connections and
+ * listener_fd, revoke answers -ENOTSUP and peer_ram_is_zero false. For connections and
  * listeners that exist; to make them, use the functions below, which complete the parameters.
  *
  * Ownership: stays the plugin's; valid until unload.  Blocks: never.  Threads: any.

@@ -32,7 +32,7 @@ enum state {
 struct channel {
     struct rdma_event_channel v;
     struct event *first, **last;
-    int waiters;
+    int waiters, side;
     bool closed;
 };
 
@@ -49,7 +49,9 @@ struct fab_id {
     struct fab_id *next, *listener;
     uint64_t serial, timer_ns, give_up_ns;
     enum state state;
+    int side; /* FABRIC_ANY but in a test program */
     int sock, peer_segment;
+    uint8_t ack_timeout; /* as rdma_set_option was told, 0: it was not */
     char name[80];
     struct link *link;
     struct cm_msg own, peer; /* REQ and REP, one of each */
@@ -65,6 +67,7 @@ extern pthread_mutex_t cm_lock;
 extern struct fab_id *cm_ids;
 extern int cm_epoll_fd, cm_wake_fd;
 extern atomic_bool cm_stopping;
+extern uint64_t cm_planned_ns; /* when the thread looks at the timers next */
 extern uint64_t cm_timeout_ns, cm_timewait_ns, cm_grace_ns;
 void cm_start(void); /* not held */
 void cm_set_timer(struct fab_id *, uint64_t after_ns);
@@ -74,8 +77,12 @@ void cm_id_free(struct fab_id *);
 void cm_drop_sock(struct fab_id *);
 struct event *cm_queue_event(struct fab_id *, enum rdma_cm_event_type, int status, const void *data,
                              size_t length);
+struct event *cm_queue_at(struct fab_id *owner, struct fab_id *, enum rdma_cm_event_type, int status,
+                          const void *data, size_t length);
 void cm_set_params(struct event *, const struct cm_msg *);
 int cm_outcome(struct fab_id *, int ret); /* not held */
+void cm_set_side(struct fab_id *, int side); /* not held */
+bool cm_answered(struct fab_id *, enum api); /* as a test program has said */
 
 /* cm_resolve.c */
 int cm_use_device(struct fab_id *, struct fab_context *);

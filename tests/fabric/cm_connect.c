@@ -89,7 +89,7 @@ void cm_refused(struct fab_id *id, int status)
 EXPORT int rdma_connect(struct rdma_cm_id *v, struct rdma_conn_param *p)
 {
     struct fab_id *id = id_of(v);
-    int err = fault_api(API_connect);
+    int err = fault_api(API_connect, id->side);
     enum cm_fault fault = err ? CM_OK : fault_connect();
 
     pthread_mutex_lock(&cm_lock);
@@ -100,8 +100,11 @@ EXPORT int rdma_connect(struct rdma_cm_id *v, struct rdma_conn_param *p)
         cm_drop_sock(id); /* of an explicit bind: it reserved the name only */
         id->state = ST_CONNECT;
         id->give_up_ns = fault == CM_SILENT ? 0 : now_ns() + cm_grace_ns;
-        int refusal = fault == CM_OK ? cm_send_request(id) : 0;
-        if (fault == CM_REJECT)
+        bool answered = cm_answered(id, API_connect);
+        int refusal = fault == CM_OK && !answered ? cm_send_request(id) : 0;
+        if (answered)
+            id->give_up_ns = 0;
+        else if (fault == CM_REJECT)
             cm_refused(id, 28); /* consumer defined */
         else if (fault == CM_SILENT)
             cm_set_timer(id, cm_timeout_ns);
@@ -112,6 +115,7 @@ EXPORT int rdma_connect(struct rdma_cm_id *v, struct rdma_conn_param *p)
             err = refusal;
     }
     pthread_mutex_unlock(&cm_lock);
+    cm_settle();
     return cm_outcome(id, err ? fail(err) : 0);
 }
 
@@ -119,9 +123,11 @@ EXPORT int rdma_listen(struct rdma_cm_id *v, int backlog)
 {
     struct fab_id *id = id_of(v);
     struct sockaddr_in any = {.sin_family = AF_INET};
-    int err = fault_api(API_listen);
+    int err;
 
     (void)backlog;
+    cm_set_side(id, FABRIC_PASSIVE);
+    err = fault_api(API_listen, id->side);
     pthread_mutex_lock(&cm_lock);
     if (!err && id->state == ST_IDLE)
         err = cm_bind(id, (struct sockaddr *)&any);
@@ -138,7 +144,7 @@ EXPORT int rdma_listen(struct rdma_cm_id *v, int backlog)
 EXPORT int rdma_accept(struct rdma_cm_id *v, struct rdma_conn_param *p)
 {
     struct fab_id *id = id_of(v);
-    int err = fault_api(API_accept);
+    int err = fault_api(API_accept, id->side);
 
     pthread_mutex_lock(&cm_lock);
     if (!err && (id->state != ST_REQUESTED || !set_message(id, CM_REP, p, REP_PRIVATE)))
@@ -147,10 +153,12 @@ EXPORT int rdma_accept(struct rdma_cm_id *v, struct rdma_conn_param *p)
         err = cm_connect_qp(id);
     if (!err) {
         id->state = ST_ACCEPTED;
-        wire_send(id->sock, &id->own, &own_segment_fd,
-                  1); /* a vanished peer shows as end of file */
+        if (!cm_answered(id, API_accept))
+            wire_send(id->sock, &id->own, &own_segment_fd,
+                      1); /* a vanished peer shows as end of file */
     }
     pthread_mutex_unlock(&cm_lock);
+    cm_settle();
     return cm_outcome(id, err ? fail(err) : 0);
 }
 
@@ -158,7 +166,7 @@ EXPORT int rdma_establish(struct rdma_cm_id *v)
 {
     struct fab_id *id = id_of(v);
     struct cm_msg rtu = {.type = CM_RTU};
-    int err = fault_api(API_establish);
+    int err = fault_api(API_establish, id->side);
 
     pthread_mutex_lock(&cm_lock);
     if (!err && (v->qp || id->state != ST_REPLIED))
@@ -168,6 +176,7 @@ EXPORT int rdma_establish(struct rdma_cm_id *v)
         wire_send(id->sock, &rtu, NULL, 0);
     }
     pthread_mutex_unlock(&cm_lock);
+    cm_settle();
     return err ? fail(err) : 0;
 }
 
@@ -175,7 +184,7 @@ EXPORT int rdma_reject(struct rdma_cm_id *v, const void *data, uint8_t length)
 {
     struct fab_id *id = id_of(v);
     struct cm_msg rej = {.type = CM_REJ, .status = 28, .length = length};
-    int err = fault_api(API_reject);
+    int err = fault_api(API_reject, id->side);
 
     if (!err && length > REJ_PRIVATE)
         err = EINVAL;
@@ -189,6 +198,7 @@ EXPORT int rdma_reject(struct rdma_cm_id *v, const void *data, uint8_t length)
         id->state = ST_CLOSED;
     }
     pthread_mutex_unlock(&cm_lock);
+    cm_settle();
     return err ? fail(err) : 0;
 }
 
@@ -196,7 +206,7 @@ EXPORT int rdma_disconnect(struct rdma_cm_id *v)
 {
     struct fab_id *id = id_of(v);
     struct cm_msg m = {.type = CM_DREQ};
-    int err = fault_api(API_disconnect);
+    int err = fault_api(API_disconnect, id->side);
     bool event = false;
 
     pthread_mutex_lock(&cm_lock);
@@ -221,5 +231,6 @@ EXPORT int rdma_disconnect(struct rdma_cm_id *v)
         event = true;
     }
     pthread_mutex_unlock(&cm_lock);
+    cm_settle();
     return event ? cm_outcome(id, 0) : err ? fail(err) : 0;
 }

@@ -84,7 +84,7 @@ EXPORT struct ibv_context **rdma_get_devices(int *num)
     struct ibv_context **list = calloc(device_count() + 1, sizeof(*list));
 
     for (unsigned i = 0; list && i < device_count(); i++) {
-        struct fab_context *c = device_shared(device_at(i));
+        struct fab_context *c = device_shared(device_at(i), FABRIC_ANY);
         list[i] = c ? &c->v.context : NULL;
     }
     if (num)
@@ -136,7 +136,7 @@ EXPORT int rdma_getaddrinfo(const char *node, const char *service,
 {
     struct addrinfo want = {.ai_socktype = SOCK_STREAM}, *found, *ai;
     struct rdma_addrinfo **last = res;
-    int ret = fault_api(API_getaddrinfo) ? EAI_AGAIN : 0;
+    int ret = fault_api(API_getaddrinfo, control_thread_side()) ? EAI_AGAIN : 0;
 
     if (hints) {
         want.ai_flags = (hints->ai_flags & RAI_PASSIVE ? AI_PASSIVE : 0) |

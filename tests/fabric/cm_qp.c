@@ -20,7 +20,7 @@ static void connection_attr(struct fab_id *id, struct ibv_qp_attr *a)
     a->max_dest_rd_atomic = answers;
     a->max_rd_atomic = passive ? id->own.initiator_depth : id->peer.responder_resources;
     a->qp_access_flags = IBV_ACCESS_REMOTE_WRITE | (answers ? IBV_ACCESS_REMOTE_READ : 0);
-    a->timeout = 18;
+    a->timeout = id->ack_timeout ? id->ack_timeout : 18;
     a->retry_cnt = passive ? id->peer.retry_count : id->own.retry_count;
     a->rnr_retry = id->peer.rnr_retry_count & 7; /* the peer says how patient we are with it */
     a->min_rnr_timer = 0;
@@ -43,6 +43,8 @@ int cm_connect_qp(struct fab_id *id)
         return err;
     struct fab_qp *qp = qp_of(id->v.qp);
     connection_attr(id, &qp->attr);
+    if (id->ack_timeout && !setting("RDMA_FABRIC_RETRY_MS", 0))
+        qp->retry_ns = (4096ull << id->ack_timeout) * (qp->attr.retry_cnt + 1u);
     qp_attach(qp, id->link);
     qp_ready(qp, true, true);
     return 0;
@@ -71,8 +73,8 @@ static void drop_default_cqs(struct rdma_cm_id *v)
 
 EXPORT int rdma_create_qp(struct rdma_cm_id *v, struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
 {
-    static struct ibv_pd *default_pd[8];
-    int err = fault_api(API_rdma_create_qp);
+    static struct ibv_pd *default_pd[8][FABRIC_SIDES];
+    int err = fault_api(API_rdma_create_qp, id_of(v)->side);
     struct ibv_qp_attr init = {.qp_state = IBV_QPS_INIT, .port_num = 1};
 
     if (err)
@@ -80,7 +82,8 @@ EXPORT int rdma_create_qp(struct rdma_cm_id *v, struct ibv_pd *pd, struct ibv_qp
     if (!v->verbs || v->qp || (pd && pd->context != v->verbs))
         return fail(EINVAL);
     if (!pd) {
-        struct ibv_pd **slot = &default_pd[ctx_of(v->verbs)->device->index];
+        struct fab_context *c = ctx_of(v->verbs);
+        struct ibv_pd **slot = &default_pd[c->device->index][c->side];
         pthread_mutex_lock(&cm_lock);
         if (!*slot)
             *slot = ibv_alloc_pd(v->verbs);

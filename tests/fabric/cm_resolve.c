@@ -26,7 +26,7 @@ int cm_bind(struct fab_id *id, const struct sockaddr *addr)
 
     if (id->state != ST_IDLE || (addr->sa_family != AF_INET && addr->sa_family != AF_INET6))
         return EINVAL;
-    if (!is_any(addr) && (err = cm_use_device(id, device_context_for(addr))))
+    if (!is_any(addr) && (err = cm_use_device(id, device_context_for(addr, id->side))))
         return err == ENODEV ? EADDRNOTAVAIL : err;
     for (int attempt = 0; attempt < 100; attempt++) {
         wire_name(addr, port ? port : ephemeral(), id->name, sizeof(id->name));
@@ -48,7 +48,7 @@ int cm_bind(struct fab_id *id, const struct sockaddr *addr)
 
 EXPORT int rdma_bind_addr(struct rdma_cm_id *v, struct sockaddr *addr)
 {
-    int err = fault_api(API_bind_addr);
+    int err = fault_api(API_bind_addr, id_of(v)->side);
 
     pthread_mutex_lock(&cm_lock);
     if (!err)
@@ -63,10 +63,13 @@ EXPORT int rdma_resolve_addr(struct rdma_cm_id *v, struct sockaddr *src, struct 
     struct fab_id *id = id_of(v);
     struct rdma_addr *a = &v->route.addr;
     struct sockaddr_storage to, from = {0};
-    int err = fault_api(API_resolve_addr);
     bool reached = false;
+    int err;
 
     (void)timeout_ms;
+    if (id->side == FABRIC_ANY)
+        cm_set_side(id, FABRIC_ACTIVE);
+    err = fault_api(API_resolve_addr, id->side);
     if (!err && (!dst || (dst->sa_family != AF_INET && dst->sa_family != AF_INET6)))
         err = EINVAL;
     if (err)
@@ -86,7 +89,7 @@ EXPORT int rdma_resolve_addr(struct rdma_cm_id *v, struct sockaddr *src, struct 
         for (unsigned i = 0; i < device_count() && !reached; i++)
             if (!v->verbs || ctx_of(v->verbs)->device == device_at(i))
                 if ((reached = device_reaches(device_at(i), (struct sockaddr *)&to, &from)))
-                    err = cm_use_device(id, device_shared(device_at(i)));
+                    err = cm_use_device(id, device_shared(device_at(i), id->side));
     }
     if (!err) {
         a->dst_storage = to;
@@ -99,7 +102,8 @@ EXPORT int rdma_resolve_addr(struct rdma_cm_id *v, struct sockaddr *src, struct 
         }
         if (reached)
             id->state = ST_ADDR;
-        cm_queue_event(id, reached ? RDMA_CM_EVENT_ADDR_RESOLVED : RDMA_CM_EVENT_ADDR_ERROR,
+        if (!cm_answered(id, API_resolve_addr))
+            cm_queue_event(id, reached ? RDMA_CM_EVENT_ADDR_RESOLVED : RDMA_CM_EVENT_ADDR_ERROR,
                        reached ? 0 : -EHOSTUNREACH, NULL, 0);
     }
     pthread_mutex_unlock(&cm_lock);
@@ -109,7 +113,7 @@ EXPORT int rdma_resolve_addr(struct rdma_cm_id *v, struct sockaddr *src, struct 
 EXPORT int rdma_resolve_route(struct rdma_cm_id *v, int timeout_ms)
 {
     struct fab_id *id = id_of(v);
-    int err = fault_api(API_resolve_route);
+    int err = fault_api(API_resolve_route, id->side);
 
     (void)timeout_ms;
     pthread_mutex_lock(&cm_lock);
@@ -119,7 +123,8 @@ EXPORT int rdma_resolve_route(struct rdma_cm_id *v, int timeout_ms)
         v->route.path_rec = calloc(1, sizeof(*v->route.path_rec));
         v->route.num_paths = !!v->route.path_rec;
         id->state = ST_ROUTE;
-        cm_queue_event(id, RDMA_CM_EVENT_ROUTE_RESOLVED, 0, NULL, 0);
+        if (!cm_answered(id, API_resolve_route))
+            cm_queue_event(id, RDMA_CM_EVENT_ROUTE_RESOLVED, 0, NULL, 0);
     }
     pthread_mutex_unlock(&cm_lock);
     return cm_outcome(id, err ? fail(err) : 0);

@@ -47,9 +47,9 @@ static void got_request(struct fab_id *id, int fds[2])
         close(fds[1]);
     a->src_storage = id->peer.dst;
     a->dst_storage = id->peer.src;
-    struct fab_context *c = device_context_for(&a->src_addr);
+    struct fab_context *c = device_context_for(&a->src_addr, id->side);
     if (id->peer.type != CM_REQ || !id->link || !listener || listener->state != ST_LISTEN ||
-        cm_use_device(id, c ? c : device_shared(device_at(0)))) {
+        cm_use_device(id, c ? c : device_shared(device_at(0), id->side))) {
         struct cm_msg rej = {.type = CM_REJ, .status = 8};
         wire_send(id->sock, &rej, NULL, 0);
         cm_id_free(id);
@@ -75,6 +75,7 @@ static void accept_new(struct fab_id *listener)
         return;
     }
     id->sock = s;
+    id->side = in_process ? FABRIC_PASSIVE : FABRIC_ANY;
     id->listener = listener;
     if (listener->state ==
         ST_PAIR_LISTEN) { /* one partner only: this socket replaces the listening one */
@@ -219,15 +220,36 @@ static void ready(uint64_t serial)
         return;
     }
     got = wire_recv(id->sock, &m, fds);
-    if (got > 0)
+    if (got && atomic_load(&black_hole))
+        cm_drop_sock(id);
+    else if (got > 0)
         got_message(id, &m, fds);
     else if (got < 0)
         peer_gone(id);
 }
 
-void *cm_watch(void *arg)
+/* Waits so long for messages and new connections; false if there was nothing. The token that a timer
+ * was set is for the thread that keeps the time. */
+static bool look(int ms, bool keeps_time)
 {
     struct epoll_event events[32];
+    int n = epoll_wait(cm_epoll_fd, events, 32, ms), found = 0;
+
+    pthread_mutex_lock(&cm_lock);
+    for (int i = 0; i < n; i++)
+        if (events[i].data.u64) {
+            ready(events[i].data.u64);
+            found++;
+        } else if (keeps_time) {
+            token_take(cm_wake_fd);
+        }
+    pthread_mutex_unlock(&cm_lock);
+    engine_settle();
+    return found;
+}
+
+void *cm_watch(void *arg)
+{
     (void)arg;
     prctl(PR_SET_NAME, "rdma-fabric-cm");
     while (!atomic_load(&cm_stopping)) {
@@ -240,20 +262,21 @@ void *cm_watch(void *arg)
             if (id->timer_ns && id->timer_ns < first)
                 first = id->timer_ns;
         }
+        cm_planned_ns = first;
         pthread_mutex_unlock(&cm_lock);
         int ms = first == UINT64_MAX ? -1
                  : first <= now      ? 0
                                      : (int)((first - now + 999999) / 1000000);
-        int n = epoll_wait(cm_epoll_fd, events, 32, ms);
-        pthread_mutex_lock(&cm_lock);
-        for (int i = 0; i < n; i++)
-            if (events[i].data.u64)
-                ready(events[i].data.u64);
-            else
-                token_take(cm_wake_fd);
-        pthread_mutex_unlock(&cm_lock);
+        look(ms, true);
     }
     return NULL;
+}
+
+/* Deals with all that has come, in the caller's thread. */
+void cm_settle(void)
+{
+    while (in_process && look(0, false))
+        ;
 }
 
 /* --- pairing without rdma_cm: the lower number listens, the higher connects --- */

@@ -49,7 +49,9 @@ struct link *link_open(int shm_fd, int side)
 
 void link_bind_peer(struct link *l, int segment_fd, pid_t pid, uint32_t qpn)
 {
-    struct segment *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED, segment_fd, 0);
+    struct segment *s = pid == getpid() ? own_segment
+                                        : mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED,
+                                               segment_fd, 0);
 
     if (s == MAP_FAILED)
         return;
@@ -73,7 +75,7 @@ void link_put(struct link *l)
             break;
         }
     engine_unlock();
-    if (l->peer)
+    if (l->peer && l->peer != own_segment)
         munmap(l->peer, sizeof(*l->peer));
     munmap(l->shm, sizeof(*l->shm));
     if (l->sock >= 0)

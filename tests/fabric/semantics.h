@@ -58,7 +58,7 @@ struct end {
     struct ibv_mr *mr;
 };
 struct options {
-    int rnr_retry, cqe, max_wr, sig_all, depth;
+    int rnr_retry, cqe, max_wr, sig_all, depth, ack_timeout;
 };
 extern const struct options usual;
 
@@ -78,7 +78,7 @@ int end_post(struct end *from, struct end *to, enum ibv_wr_opcode op, uint64_t i
 int end_post_recv(struct end *e, uint64_t id, size_t at, uint32_t length);
 void fill_bytes(uint8_t *p, size_t n, unsigned seed);
 
-/* semantics_data.c, semantics_error.c: the tests */
+/* semantics_data.c, semantics_error.c, semantics_control.c: the tests */
 void test_registration(void);
 void test_messages(void);
 void test_one_sided(void);
@@ -91,6 +91,7 @@ void test_limits(void);
 void test_disconnect(void);
 void test_refused_connection(void);
 void test_peer_death(void);
+void test_control(void) __attribute__((weak)); /* not where a real device is tested */
 int peer_process(int ready_fd); /* the other process of test_peer_death */
 
 #endif

@@ -114,6 +114,10 @@ void end_join(struct end *c, struct end *s, const struct options *o)
     NEED(s->ch = rdma_create_event_channel());
     struct rdma_cm_id *l = listen_at(s->ch, ++port);
     end_resolve(c, port);
+    if (o->ack_timeout) {
+        uint8_t exponent = (uint8_t)o->ack_timeout;
+        NEED(rdma_set_option(c->id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &exponent, 1) == 0);
+    }
     end_resources(c, o);
     NEED(rdma_connect(c->id, &p) == 0);
     NEED(e = next_event(s->ch, RDMA_CM_EVENT_CONNECT_REQUEST, 5000));

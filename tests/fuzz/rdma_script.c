@@ -12,9 +12,9 @@
 #include "rdma/conn.h"
 #include "rdma/dest.h"
 #include "rdma/source.h"
-#include "tests/fake/raw_dest.h"
-#include "tests/fake/raw_peer.h"
-#include "tests/fake/verbs_fake.h"
+#include "tests/unit/raw_dest.h"
+#include "tests/unit/raw_peer.h"
+#include "tests/fabric/control.h"
 
 #define NBLOCKS 3
 #define SLOT_BYTES 16384u
@@ -91,14 +91,14 @@ static int zero_range(const struct rmig_block *block, uint64_t offset_bytes, uin
 
 static void nothing_left(void)
 {
-    for (int side = FAKE_ACTIVE; side < FAKE_SIDES; side++) {
-        struct fake_counts c;
+    for (int side = FABRIC_ACTIVE; side < FABRIC_SIDES; side++) {
+        struct fabric_counts c;
 
-        fake_get_counts((enum fake_side)side, &c);
+        fabric_get_counts((enum fabric_side)side, &c);
         must(c.endpoints == 0 && c.listeners == 0, "an endpoint is left");
         must(c.regions == 0, "a memory region is left");
     }
-    must(fake_breach() == NULL, fake_breach());
+    must(fabric_breach() == NULL, fabric_breach());
 }
 
 static struct rmig_transport_params params_for(const char *port)
@@ -296,18 +296,18 @@ void rdma_script_dest(const uint8_t *data, size_t size)
     struct rmig_err err = RMIG_ERR_INIT;
     struct rmig_rdma_conn conn;
     struct rmig_rdma_dest dest;
-    struct fake_counts counts;
+    struct fabric_counts counts;
     struct guest guest;
     uint16_t port;
 
-    fake_reset();
+    fabric_reset();
     guest_init(&guest, &reuse, 0x33);
     rmig_store_be32(private_data, RMIG_WIRE_VERSION);
     rmig_store_be32(private_data + 4, (first & 1 ? RMIG_WIRE_FLAG_PIN_ALL : 0) |
                                           (first & 2 ? RMIG_WIRE_FLAG_MULTI_REGISTER : 0));
     must(rmig_rdma_listener_open(&params, &listener, &port, &err) == 0, err.msg);
     must(raw_connect_start(port, &opts, &s.peer) == 0, "connect");
-    fake_set_idle_hook(FAKE_PASSIVE, poll_peer, s.peer);
+    fabric_set_idle_hook(FABRIC_PASSIVE, poll_peer, s.peer);
     must(rmig_rdma_conn_accept(&conn, listener, 1000, &params, &err) == 0, err.msg);
     rmig_rdma_dest_init(&dest, &conn, zero_range);
     must(rmig_rdma_dest_set_blocks(&dest, guest.blocks, NBLOCKS, &err) == 0, err.msg);
@@ -315,14 +315,14 @@ void rdma_script_dest(const uint8_t *data, size_t size)
         must(rmig_rdma_dest_list_block(&dest, names[(i + first) % NBLOCKS], &err) == 0, err.msg);
     if (first & 4)
         say_request(&s);
-    fake_set_idle_hook(FAKE_PASSIVE, source_step, &s);
+    fabric_set_idle_hook(FABRIC_PASSIVE, source_step, &s);
     while (rmig_rdma_dest_serve(&dest, &err) == 0) {
-        fake_get_counts(FAKE_PASSIVE, &counts);
+        fabric_get_counts(FABRIC_PASSIVE, &counts);
         must(counts.registered_bytes <= RMIG_CTRL_PINNED_BYTES + lengths[0] + lengths[1] + lengths[2],
              "more is registered than there is");
     }
     must(err.code < 0 && err.msg[0], "a failure without a word");
-    fake_set_idle_hook(FAKE_PASSIVE, NULL, NULL);
+    fabric_set_idle_hook(FABRIC_PASSIVE, NULL, NULL);
     rmig_rdma_conn_tear_down(&conn, next_byte(&s) & 1);
     rmig_rdma_dest_release(&dest);
     rmig_rdma_conn_release(&conn);
@@ -380,7 +380,7 @@ static void dest_step(void *opaque)
 {
     struct raw_dest *dest = opaque;
     struct script *s = dest->opaque;
-    uint64_t arms = fake_calls(FAKE_ACTIVE, FAKE_ARM);
+    uint64_t arms = fabric_calls(FABRIC_ACTIVE, API_req_notify_cq);
     unsigned answered = dest->nanswers;
 
     raw_dest_step(dest);
@@ -452,14 +452,14 @@ void rdma_script_source(const uint8_t *data, size_t size)
     char text[8];
     int rc;
 
-    fake_reset();
+    fabric_reset();
     guest_init(&from, &reuse_from, 0x44);
     guest_init(&to, &reuse_to, 0x55);
     must(raw_listen(&a.listener, &port) == 0, "listen");
     snprintf(text, sizeof(text), "%u", port);
     params = params_for(text);
     params.pin_all = first & 1;
-    fake_set_idle_hook(FAKE_ACTIVE, accept_step, &a);
+    fabric_set_idle_hook(FABRIC_ACTIVE, accept_step, &a);
     must(rmig_rdma_conn_connect(&conn, &params, &err) == 0, err.msg);
     rmig_rdma_source_init(&source, &conn);
     must(rmig_rdma_source_set_blocks(&source, from.blocks, NBLOCKS, &err) == 0, err.msg);
@@ -471,12 +471,12 @@ void rdma_script_source(const uint8_t *data, size_t size)
     dest.multi = first & 2;
     dest.tamper = spoil;
     dest.opaque = &s;
-    fake_set_idle_hook(FAKE_ACTIVE, dest_step, &dest);
+    fabric_set_idle_hook(FABRIC_ACTIVE, dest_step, &dest);
     rc = move_all(&source, 1 + first / 4 % 3, &err);
     must(rc < 0 || memcmp(from.memory, to.memory, guest_bytes()) == 0 || size > 1,
          "an honest move came out wrong");
     must(rc == 0 || (err.code == rc && err.msg[0]), "a failure without a word");
-    fake_set_idle_hook(FAKE_ACTIVE, NULL, NULL);
+    fabric_set_idle_hook(FABRIC_ACTIVE, NULL, NULL);
     rmig_rdma_conn_tear_down(&conn, false);
     rmig_rdma_source_release(&source);
     rmig_rdma_conn_release(&conn);

@@ -2,7 +2,7 @@
 /*
  * rdma_script.h -- any bytes as the doings of a peer: one thread, no clock, the same in every run.
  *
- * The real side runs over the fake verbs; whenever it has nothing to do the script does its next step.
+ * The real side runs over the fabric; whenever it has nothing to do the script does its next step.
  * At the script's end the peer hangs up. What must hold whatever the peer does is checked here, and
  * ends the process if it does not.
  */

@@ -32,7 +32,7 @@ mkdir "$work/build"
 [ -x "$top/configure" ] || (cd "$top" && ./autogen.sh >"$work/autogen.log" 2>&1)
 (
     cd "$work/build"
-    "$top/configure" --quiet --enable-fuzzers --without-rdma CC=clang CXX=clang++ CFLAGS='-g -O1' \
+    "$top/configure" --quiet --enable-fuzzers CC=clang CXX=clang++ CFLAGS='-g -O1' \
         --enable-sanitizers=address,undefined,fuzzer-no-link
     for target; do
         make -s -j"$(nproc)" "tests/fuzz/$target"

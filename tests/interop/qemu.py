@@ -14,14 +14,17 @@ class QemuError(Exception):
 
 
 class Qemu:
-    """One QEMU. Its RAM is a file in the folder, its serial port another one."""
+    """One QEMU. Its serial port is a file in the folder; its RAM, too, or a file that stays. The prefix is
+    a command that runs it."""
 
-    def __init__(self, folder, name, machine, firmware=None, mem_mib=16, args=(), program=None):
+    def __init__(self, folder, name, machine, firmware=None, mem_mib=16, args=(), program=None,
+                 prefix=(), ram=None):
         self.name, self.machine = name, machine
-        self.ram = os.path.join(folder, name + ".ram")
+        self.ram = ram or os.path.join(folder, name + ".ram")
         self.serial = os.path.join(folder, name + ".serial")
         self.log = os.path.join(folder, name + ".log")
         self.qmp = os.path.join(folder, name + ".qmp")
+        self.own = [self.serial, self.qmp] + ([] if ram else [self.ram])
         command = [program or os.environ.get("QEMU", "qemu-system-x86_64"),
                    "-machine", f"{machine},accel=tcg,memory-backend=mem", "-m", str(mem_mib),
                    "-object", f"memory-backend-file,id=mem,size={mem_mib}M,mem-path={self.ram},share=on",
@@ -32,7 +35,7 @@ class Qemu:
         if firmware:
             command += ["-bios", firmware]
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command + list(args), stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*prefix, *command, *args], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log)
         self.file = None
         try:
@@ -154,6 +157,6 @@ class Qemu:
         self.process.wait()
         if self.file:
             self.file.close()
-        for path in (self.ram, self.serial, self.qmp):
+        for path in self.own:
             if os.path.exists(path):
                 os.unlink(path)

@@ -40,6 +40,9 @@ moved --loopback -s 16M --zero-fraction 0.5
 is hole_pages 0
 moved --loopback -s 16M --zero-fraction 1
 is zero_pages 4096
+# new memory is zero, so nobody says so
+is unsaid_pages 4096
+[ "$(member bytes_on_wire)" -lt 4096 ] || fault "$(member bytes_on_wire) bytes for nothing"
 moved --loopback -s 16M --zero-fraction 0.5 --zero-holes
 [ "$(member hole_pages)" -gt 1000 ] || fault "holes were read: $(member hole_pages)"
 moved --loopback -s 16M --blocks 7

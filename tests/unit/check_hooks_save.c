@@ -253,6 +253,52 @@ START_TEST(round__records_of_pages_and_zeroes)
 }
 END_TEST
 
+/* The first pass leaves them out; a page that has become zero, or is zero again, is said. */
+START_TEST(ram_is_zero__zero_pages_of_the_first_pass_go_unsaid)
+{
+    guest_init(&guest, 1, 4 * RMIG_PAGE_BYTES);
+    guest_fill(&guest, 0, 0, 2, 1);
+    memset(guest_page(&guest, 0, 1), 0, RMIG_PAGE_BYTES);
+    start(NULL);
+    ck_assert_int_eq(rmig_save_ram_is_zero(save, &err), 0);
+    at = m.len;
+    ck_assert_int_eq(rmig_save_round(save, &err), 0);
+    expect_u8(RMIG_SECTION_PART);
+    expect_be32(2);
+    expect_page(0, 0, "block-0");
+    expect_section_end();
+    ck_assert_uint_eq(at, m.len);
+    ck_assert_uint_eq(rmig_save_stats(save)->zero_pages, 3);
+    ck_assert_uint_eq(rmig_save_stats(save)->hole_pages, 2);
+    ck_assert_uint_eq(rmig_save_stats(save)->unsaid_pages, 3);
+
+    memset(guest_page(&guest, 0, 0), 0, RMIG_PAGE_BYTES);
+    ck_assert_int_eq(rmig_save_mark_dirty(save, 0, 0, 3 * RMIG_PAGE_BYTES), 0);
+    ck_assert_int_eq(rmig_save_complete(save, &err), 0);
+    expect_u8(RMIG_SECTION_END);
+    expect_be32(2);
+    expect_zero(0, NULL);
+    expect_zero(1, NULL);
+    expect_zero(2, NULL);
+    expect_section_end();
+    ck_assert_uint_eq(at, m.len);
+    ck_assert_uint_eq(rmig_save_stats(save)->zero_pages, 6);
+    ck_assert_uint_eq(rmig_save_stats(save)->unsaid_pages, 3);
+}
+END_TEST
+
+START_TEST(ram_is_zero__only_between_setup_and_the_first_pass)
+{
+    guest_init(&guest, 1, RMIG_PAGE_BYTES);
+    ck_assert_int_eq(rmig_save_new(&save, out, guest.blocks, 1, NULL, &err), 0);
+    ck_assert_int_eq(rmig_save_ram_is_zero(save, NULL), -EINVAL);
+    ck_assert_int_eq(rmig_save_setup(save, &err), 0);
+    ck_assert_int_eq(rmig_save_round(save, &err), 0);
+    ck_assert_int_eq(rmig_save_ram_is_zero(save, &err), -EINVAL);
+    ck_assert_str_eq(err.msg, "rmig_save_ram_is_zero: out of order, pages were sent before");
+}
+END_TEST
+
 START_TEST(round__nothing_dirty_is_an_empty_part)
 {
     guest_init(&guest, 1, RMIG_PAGE_BYTES);
@@ -505,6 +551,24 @@ static int decline(struct fake *f, const struct rmig_run *run, uint64_t *sent_by
     return RMIG_PUT_NOT_SUPPORTED;
 }
 
+START_TEST(hooks__do_not_see_zero_pages_where_ram_is_zero)
+{
+    guest_init(&guest, 1, 8 * RMIG_PAGE_BYTES);
+    guest_fill(&guest, 0, 3, 1, 1);
+    attach(decline);
+    start(NULL);
+    ck_assert_int_eq(rmig_save_ram_is_zero(save, &err), 0);
+    ck_assert_int_eq(rmig_save_round(save, &err), 0);
+    ck_assert_uint_eq(fake_count(&fake, FAKE_SAVE), 1);
+    ck_assert_uint_eq(rmig_save_stats(save)->unsaid_pages, 7);
+    ck_assert_int_eq(rmig_save_mark_dirty(save, 0, 0, 3 * RMIG_PAGE_BYTES), 0);
+    ck_assert_int_eq(rmig_save_round(save, &err), 0);
+    ck_assert_uint_eq(fake_count(&fake, FAKE_SAVE), 2);
+    ck_assert_uint_eq(rmig_save_stats(save)->unsaid_pages, 7);
+    fake_release(&fake);
+}
+END_TEST
+
 START_TEST(hooks__declined_pages_follow_the_pass)
 {
     guest_init(&guest, 1, 4 * RMIG_PAGE_BYTES);
@@ -617,6 +681,8 @@ Suite *hooks_save_suite(void)
     tcase_add_test(tc, new__bad_arguments);
     tcase_add_test(tc, calls__out_of_order_are_EINVAL_and_harmless);
     tcase_add_test(tc, round__records_of_pages_and_zeroes);
+    tcase_add_test(tc, ram_is_zero__zero_pages_of_the_first_pass_go_unsaid);
+    tcase_add_test(tc, ram_is_zero__only_between_setup_and_the_first_pass);
     tcase_add_test(tc, round__nothing_dirty_is_an_empty_part);
     tcase_add_test(tc, round__pages_go_out_without_a_copy);
     tcase_add_test(tc, mark_dirty__bad_ranges);
@@ -626,6 +692,7 @@ Suite *hooks_save_suite(void)
     tcase_add_test(tc, section__description_has_a_limit);
     tcase_add_test(tc, end__description_finds_each_section);
     tcase_add_test(tc, hooks__taken_pages_leave_no_record);
+    tcase_add_test(tc, hooks__do_not_see_zero_pages_where_ram_is_zero);
     tcase_add_test(tc, hooks__declined_pages_follow_the_pass);
     tcase_add_loop_test(tc, hooks__many_declined_pages_take_several_windows, 0, 2);
     tcase_add_test(tc, hooks__a_declined_hole_is_cut_to_fit);

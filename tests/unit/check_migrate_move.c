@@ -14,7 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/bytes.h"
 #include "common/clock.h"
+#include "stream/format.h"
 #include "tests/unit/vm.h"
 
 static struct vm here, there;
@@ -182,6 +184,26 @@ START_TEST(move__a_running_guest_goes_on_there)
     ck_assert_uint_eq(status.remaining_bytes, 0);
     ck_assert_uint_eq(here.npause, 1);
     ck_assert_uint_eq(here.nresume, 0);
+}
+END_TEST
+
+/* The destination's memory is new, and says so; is used, and does not. */
+START_TEST(move__zero_pages_are_said_where_ram_there_is_not_zero)
+{
+    struct rmig_move_status status;
+
+    if (_i)
+        memset(guest_page(&there.guest, 0, 0), 0xff, (size_t)VM_PAGES * RMIG_PAGE_BYTES);
+    else
+        dest_opts.flags = RMIG_DEST_RAM_IS_ZERO;
+    run_both();
+    assert_moved();
+    rmig_source_status(source, &status);
+    ck_assert_uint_ge(status.zero_bytes, 1000 * RMIG_PAGE_BYTES);
+    if (_i)
+        ck_assert_uint_eq(status.unsaid_bytes, 0);
+    else
+        ck_assert_uint_ge(status.unsaid_bytes, 1000 * RMIG_PAGE_BYTES);
 }
 END_TEST
 
@@ -500,6 +522,52 @@ START_TEST(strangers__are_sent_away_and_the_wait_goes_on)
 }
 END_TEST
 
+/* Page 1500 of a block that is not over yet: the START section of a source, and a page in its middle. */
+static void stranger_writes(const struct rmig_uri *to)
+{
+    const size_t end_bytes = 8 + 5; /* EOS and footer */
+    struct rmig_save *save = NULL;
+    struct rmig_channel *ch = NULL;
+    uint8_t record[8 + 1 + 255 + RMIG_PAGE_BYTES], *p = record;
+    const char *name = here.guest.blocks[0].name;
+    struct messages m;
+    struct rmig_out *out;
+
+    messages_init(&m);
+    out = messages_out(&m);
+    ck_assert_int_eq(rmig_save_new(&save, out, here.guest.blocks, 1, NULL, &err), 0);
+    ck_assert_int_eq(rmig_save_setup(save, &err), 0);
+    rmig_store_be64(p, rmig_format_ram_word((uint64_t)1500 * RMIG_PAGE_BYTES, RMIG_RAM_PAGE));
+    p += 8;
+    *p++ = (uint8_t)strlen(name);
+    memcpy(p, name, strlen(name));
+    p += strlen(name);
+    memset(p, 0xff, RMIG_PAGE_BYTES);
+    p += RMIG_PAGE_BYTES;
+    struct iovec iov[] = {{m.bytes, m.len - end_bytes}, {record, (size_t)(p - record)}};
+    ck_assert_int_eq(rmig_channel_open(to, RMIG_OPEN_WRITE, NULL, &ch, NULL), 0);
+    ck_assert_int_eq(rmig_channel_writev_all(ch, iov, 2, NULL), 0);
+    rmig_channel_close(ch, NULL);
+    rmig_save_free(save);
+    rmig_out_close(out, NULL);
+    messages_release(&m);
+}
+
+/* What a stranger has written is not taken for the memory that was promised to read zero. */
+START_TEST(strangers__what_they_wrote_is_gone)
+{
+    struct rmig_uri to;
+
+    dest_opts.flags = RMIG_DEST_RAM_IS_ZERO;
+    make_both();
+    ck_assert_int_eq(rmig_uri_parse(uri, &to, NULL), 0);
+    stranger_writes(&to);
+    rc = rmig_source_run(source, &err);
+    pthread_join(dest_thread, NULL);
+    assert_moved();
+}
+END_TEST
+
 /* --- bad input -------------------------------------------------------------------------------- */
 
 START_TEST(new__what_is_wrong_is_named)
@@ -551,6 +619,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, move__a_running_guest_goes_on_there);
+    tcase_add_loop_test(tc, move__zero_pages_are_said_where_ram_there_is_not_zero, 0, 2);
     tcase_add_loop_test(tc, move__over_a_unix_socket_and_over_a_pair, 0, 2);
     tcase_add_test(tc, step__one_thread_drives_both_ends);
     tcase_add_test(tc, store__a_guest_lies_in_a_file_and_runs_from_it);
@@ -564,8 +633,10 @@ int main(void)
     tcase_add_test(tc, cancel__before_run_is_kept);
     tcase_add_test(tc, cancel__after_the_go_ahead_comes_too_late);
     tcase_add_test(tc, doubt__no_answer_to_the_go_ahead);
-    if (!rdma_addr())
+    if (!rdma_addr()) {
         tcase_add_test(tc, strangers__are_sent_away_and_the_wait_goes_on);
+        tcase_add_test(tc, strangers__what_they_wrote_is_gone);
+    }
     tcase_add_test(tc, new__what_is_wrong_is_named);
     tcase_add_loop_test(tc, free__ends_what_runs, 0, 2);
     suite_add_tcase(s, tc);

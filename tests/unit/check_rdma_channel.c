@@ -27,7 +27,7 @@ static unsigned nscript, nplayed;
 
 static void setup(void)
 {
-    fake_reset();
+    fabric_reset();
     nscript = nplayed = 0;
     err = (struct rmig_err)RMIG_ERR_INIT;
     ck_assert_int_eq(rmig_cancel_new(&cancel, NULL), 0);
@@ -37,15 +37,15 @@ static void setup(void)
 
 static void teardown(void)
 {
-    fake_set_idle_hook(FAKE_PASSIVE, NULL, NULL);
+    fabric_set_idle_hook(FABRIC_PASSIVE, NULL, NULL);
     if (s.listener)
         source_fixture_release(&s);
     if (d.listener)
         dest_fixture_release(&d);
     rmig_cancel_free(cancel);
-    for (int side = FAKE_ACTIVE; side < FAKE_SIDES; side++)
-        assert_nothing_left((enum fake_side)side);
-    fake_reset();
+    for (int side = FABRIC_ACTIVE; side < FABRIC_SIDES; side++)
+        assert_nothing_left((enum fabric_side)side);
+    fabric_reset();
 }
 
 static void as_source(uint32_t idle_timeout_ms)
@@ -193,7 +193,7 @@ static void plays(uint32_t type, uint32_t len_bytes)
 {
     script[nscript].type = type;
     script[nscript++].len_bytes = len_bytes;
-    fake_set_idle_hook(FAKE_PASSIVE, play, NULL);
+    fabric_set_idle_hook(FABRIC_PASSIVE, play, NULL);
 }
 
 START_TEST(read__in_pieces_asks_for_one_message_at_a_time)
@@ -352,7 +352,7 @@ END_TEST
 /* The queue pair is gone: an answer, and no work request. */
 START_TEST(write__after_the_end_is_ENOTCONN)
 {
-    struct fake_counts before, after;
+    struct fabric_counts before, after;
 
     as_source(100);
     ready();
@@ -362,9 +362,9 @@ START_TEST(write__after_the_end_is_ENOTCONN)
     ck_assert_done(rmig_rdma_pump_once(&s.conn.pump, &err), &err);
     ck_assert_uint_eq(s.conn.ctrl.credits, 1); /* it could send, if it were not over */
     rmig_rdma_conn_tear_down(&s.conn, false);
-    fake_get_counts(FAKE_ACTIVE, &before);
+    fabric_get_counts(FABRIC_ACTIVE, &before);
     ck_assert_failed((int)put_bytes(1), -ENOTCONN, &err, "over");
-    fake_get_counts(FAKE_ACTIVE, &after);
+    fabric_get_counts(FABRIC_ACTIVE, &after);
     ck_assert_uint_eq(after.sends, before.sends);
 }
 END_TEST

@@ -26,7 +26,7 @@ static void init_chunks(enum rmig_rdma_access access, uint64_t budget_bytes)
 
 static void setup(void)
 {
-    fake_reset();
+    fabric_reset();
     err = (struct rmig_err)RMIG_ERR_INIT;
     source_fixture_init(&f);
     source_fixture_connect(&f, 0);
@@ -41,15 +41,15 @@ static void teardown(void)
     source_fixture_release(&f);
     rmig_blocks_release(&table);
     ram_release(&ram);
-    assert_nothing_left(FAKE_ACTIVE);
-    fake_reset();
+    assert_nothing_left(FABRIC_ACTIVE);
+    fabric_reset();
 }
 
-static struct fake_counts counts(void)
+static struct fabric_counts counts(void)
 {
-    struct fake_counts c;
+    struct fabric_counts c;
 
-    fake_get_counts(FAKE_ACTIVE, &c);
+    fabric_get_counts(FABRIC_ACTIVE, &c);
     return c;
 }
 
@@ -164,9 +164,9 @@ START_TEST(register__failure_leaves_nothing)
 
     init_chunks(RMIG_RDMA_READ_LOCAL, 0);
     regions = counts().regions;
-    fake_fail_call(FAKE_ACTIVE, FAKE_REG_MR, 1, ENOMEM);
+    fabric_fail_call(FABRIC_ACTIVE, API_reg_mr, 1, ENOMEM);
     ck_assert_failed(rmig_rdma_chunks_register(&chunks, 0, 0, 1, &region, &err), -ENOMEM, &err,
-                     "reg_mr");
+                     "cannot pin");
     ck_assert_uint_eq(counts().regions, regions);
     ck_assert_ptr_null(rmig_rdma_chunks_find(&chunks, 0, 0));
     ck_assert_uint_eq(chunks.pinned_bytes, 0);

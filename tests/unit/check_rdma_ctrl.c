@@ -19,7 +19,7 @@ static struct rmig_cancel *cancel;
 
 static void setup(void)
 {
-    fake_reset();
+    fabric_reset();
     err = (struct rmig_err)RMIG_ERR_INIT;
     ck_assert_int_eq(rmig_cancel_new(&cancel, NULL), 0);
 }
@@ -31,9 +31,9 @@ static void teardown(void)
     if (d.listener)
         dest_fixture_release(&d);
     rmig_cancel_free(cancel);
-    for (int side = FAKE_ACTIVE; side < FAKE_SIDES; side++)
-        assert_nothing_left((enum fake_side)side);
-    fake_reset();
+    for (int side = FABRIC_ACTIVE; side < FABRIC_SIDES; side++)
+        assert_nothing_left((enum fabric_side)side);
+    fabric_reset();
 }
 
 static void as_source(uint32_t idle_timeout_ms)
@@ -92,17 +92,17 @@ static void heard_nothing(void)
 
 START_TEST(init__buffers_are_not_for_the_peer_to_write)
 {
-    struct fake_counts counts;
-    enum fake_side side = _i ? FAKE_PASSIVE : FAKE_ACTIVE;
+    struct fabric_counts counts;
+    enum fabric_side side = _i ? FABRIC_PASSIVE : FABRIC_ACTIVE;
 
     _i ? as_dest(100) : as_source(100);
-    fake_get_counts(side, &counts);
+    fabric_get_counts(side, &counts);
     ck_assert_uint_eq(counts.remote_regions, 0);
     ck_assert_uint_eq(counts.registered_bytes, RMIG_CTRL_PINNED_BYTES);
     ck_assert_uint_eq(counts.recvs, RMIG_CTRL_RECV_SLOTS);
     /* Not even with the right key. */
     ck_assert_int_eq(raw_write(peer, "x", 1, (uintptr_t)ctrl->memory, ctrl->recv_mr.rkey),
-                     FAKE_WC_REM_ACCESS_ERR);
+                     IBV_WC_REM_ACCESS_ERR);
 }
 END_TEST
 
@@ -385,7 +385,7 @@ START_TEST(receive__immediate_data_is_EPROTO)
     struct rmig_rdma_msg msg;
 
     as_dest(200);
-    fake_set_immediate(FAKE_PASSIVE, true);
+    fabric_set_immediate(FABRIC_ACTIVE, true);
     ck_assert_int_eq(raw_say(peer, RMIG_WIRE_QEMU_FILE, 0, "x", 1), 0);
     ck_assert_failed(rmig_rdma_ctrl_receive(ctrl, UINT32_MAX, 0, &msg, &err), -EPROTO, &err,
                      "immediate");
@@ -397,7 +397,7 @@ START_TEST(receive__failed_receive_ends_the_wait)
     struct rmig_rdma_msg msg;
     uint32_t file = RMIG_WIRE_TYPE_BIT(RMIG_WIRE_QEMU_FILE);
 
-    fake_fail_wr(FAKE_PASSIVE, FAKE_WR_RECV, 1, FAKE_WC_LOC_PROT_ERR, 0x99);
+    fabric_fail_wr(FABRIC_PASSIVE, FABRIC_RECV, 1, IBV_WC_LOC_PROT_ERR, 0x99);
     as_dest(500);
     ck_assert_int_eq(raw_say(peer, RMIG_WIRE_QEMU_FILE, 0, "x", 1), 0);
     ck_assert_failed(rmig_rdma_ctrl_receive(ctrl, file, 0, &msg, &err), -EIO, &err, "receive");
@@ -513,13 +513,13 @@ END_TEST
 START_TEST(send_error__is_not_tried_once_the_peer_has_hung_up)
 {
     struct rmig_rdma_msg msg;
-    struct fake_counts counts;
+    struct fabric_counts counts;
 
     as_dest(500);
     ck_assert_int_eq(raw_disconnect(peer), 0);
     ck_assert_int_eq(rmig_rdma_ctrl_receive(ctrl, UINT32_MAX, 0, &msg, &err), -ECONNRESET);
     rmig_rdma_ctrl_send_error(ctrl);
-    fake_get_counts(FAKE_PASSIVE, &counts);
+    fabric_get_counts(FABRIC_PASSIVE, &counts);
     ck_assert_uint_eq(counts.sends, 0);
 }
 END_TEST
@@ -592,11 +592,11 @@ START_TEST(post__largest_message_goes_through)
 }
 END_TEST
 
-/* A slot is not filled again before its message has been delivered: the fake checks the bytes. */
+/* A slot is not filled again before its message has been delivered: the fabric checks the bytes. */
 START_TEST(reserve__waits_until_a_slot_is_delivered)
 {
     as_source(2000);
-    fake_set_delay_ms(20);
+    fabric_set_delay_ms(20);
     for (int i = 0; i < 6; i++) {
         char text[] = "message 0";
 
@@ -605,7 +605,7 @@ START_TEST(reserve__waits_until_a_slot_is_delivered)
         ck_assert_done(post_file(text, &err), &err);
         heard(RMIG_WIRE_QEMU_FILE, text);
     }
-    ck_assert_ptr_null(fake_breach());
+    ck_assert_ptr_null(fabric_breach());
 }
 END_TEST
 
@@ -634,7 +634,7 @@ START_TEST(post__failed_post_gives_the_slot_back_and_keeps_the_credit)
     for (unsigned i = 0; i <= RMIG_CTRL_SEND_SLOTS; i++) {
         struct rmig_err e = RMIG_ERR_INIT;
 
-        fake_fail_call(FAKE_ACTIVE, FAKE_POST_SEND, 1, ENOBUFS);
+        fabric_fail_call(FABRIC_ACTIVE, API_post_send, 1, ENOBUFS);
         ck_assert_failed(post_file("x", &e), -ENOBUFS, &e, "post_send");
     }
     ck_assert_done(post_file("x", &err), &err);
@@ -645,7 +645,7 @@ END_TEST
 START_TEST(post__failed_send_is_told_at_the_next_wait)
 {
     as_source(200);
-    fake_fail_wr(FAKE_ACTIVE, FAKE_WR_SEND, 1, FAKE_WC_RETRY_EXC_ERR, 0x42);
+    fabric_fail_wr(FABRIC_ACTIVE, FABRIC_SEND, 1, IBV_WC_RETRY_EXC_ERR, 0x42);
     ready();
     ck_assert_done(post_file("x", &err), &err);
     ck_assert_failed(rmig_rdma_ctrl_wait_credit(ctrl, &err), -EIO, &err, "send");
@@ -660,7 +660,7 @@ START_TEST(done__failed_repost_is_told)
     as_dest(200);
     ck_assert_int_eq(raw_say(peer, RMIG_WIRE_QEMU_FILE, 0, "x", 1), 0);
     ck_assert_int_eq(rmig_rdma_ctrl_receive(ctrl, UINT32_MAX, 0, &msg, &err), 0);
-    fake_fail_call(FAKE_PASSIVE, FAKE_POST_RECV, 1, EIO);
+    fabric_fail_call(FABRIC_PASSIVE, API_post_recv, 1, EIO);
     ck_assert_failed(rmig_rdma_ctrl_done(ctrl, &msg, &err), -EIO, &err, "post_recv");
 }
 END_TEST
@@ -668,7 +668,7 @@ END_TEST
 START_TEST(receive__failed_repost_of_a_READY_is_told)
 {
     as_source(200);
-    fake_fail_call(FAKE_ACTIVE, FAKE_POST_RECV, 1, EIO);
+    fabric_fail_call(FABRIC_ACTIVE, API_post_recv, 1, EIO);
     ready();
     ck_assert_failed(rmig_rdma_ctrl_wait_credit(ctrl, &err), -EIO, &err, "post_recv");
 }

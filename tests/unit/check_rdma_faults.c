@@ -16,12 +16,12 @@ static const uint64_t lengths[] = { 6 * MIB, 4096, MIB + 8192 };
 
 static void setup(void)
 {
-    fake_reset();
+    fabric_reset();
 }
 
 static void teardown(void)
 {
-    fake_reset();
+    fabric_reset();
 }
 
 static void touch_pages(struct move *m, unsigned round)
@@ -41,7 +41,7 @@ static void prepare(unsigned how)
     memset((uint8_t *)move.from.blocks[0].host + MIB, 0, 4 * MIB); /* a COMPRESS */
     move.source_params.pin_all = how & 1;
     move.source_params.nqueue_pairs = how & 2 ? 3 : 1;
-    move.source_params.device = move.dest_params.device = "fake0";
+    move.source_params.device = move.dest_params.device = "fab0";
     move.source_params.dead_peer_ms = move.dest_params.dead_peer_ms = 400;
     move.nrounds = 2;
     move.touch = touch_pages;
@@ -73,44 +73,56 @@ static uint64_t step(void)
 
 /* The destination's last message tells the source what it may know already: it, and what waits for
  * its delivery, may fail unnoticed. */
-static bool is_last_ready(enum fake_side side, uint64_t k, uint64_t sends)
+static bool is_last_ready(enum fabric_side side, uint64_t k, uint64_t sends)
 {
-    return side == FAKE_PASSIVE && k == sends && move.source_err.code == 0 &&
+    return side == FABRIC_PASSIVE && k == sends && move.source_err.code == 0 &&
            move.dest_err.code == 0;
+}
+
+static uint64_t posted(enum fabric_side side, enum fabric_wr_kind kind)
+{
+    struct fabric_counts c;
+
+    fabric_get_counts(side, &c);
+    return kind == FABRIC_SEND ? c.sends
+           : kind == FABRIC_RECV ? c.recvs
+                                  : c.writes + c.empty_writes;
 }
 
 /* --- failing calls ---------------------------------------------------------------------------- */
 
 /* The calls that are made over and over: a sample of their occurrences. */
-static uint64_t next_k(enum fake_call call, uint64_t k)
+static uint64_t next_k(enum api call, uint64_t k)
 {
-    if (call != FAKE_POLL && call != FAKE_ARM && call != FAKE_TAKE_CQ_EVENTS)
+    if (call != API_poll_cq && call != API_req_notify_cq && call != API_get_cq_event)
         return k + step();
     return k < 8 ? k + step() : k + k / 4 + step() - 1;
 }
 
-static void every_call_fails_once(enum fake_side side, enum fake_call call, unsigned how)
+static void every_call_fails_once(enum fabric_side side, enum api call, unsigned how)
 {
     unsigned fds = count_fds();
     uint64_t k, next = 1, used;
 
+    if (is_release(call))
+        return;
     do {
         char what[64];
 
         k = next;
-        fake_reset();
+        fabric_reset();
         prepare(how);
-        if (call == FAKE_ARM || call == FAKE_TAKE_CQ_EVENTS)
-            fake_set_delay_ms(1); /* so that there is something to wait for */
-        fake_fail_call(side, call, k, ENOSPC);
+        if (call == API_req_notify_cq || call == API_get_cq_event)
+            fabric_set_delay_ms(1); /* so that there is something to wait for */
+        fabric_fail_call(side, call, k, ENOSPC);
         move_run(&move);
-        used = fake_calls(side, call);
-        snprintf(what, sizeof(what), "%s", fake_call_name(call));
+        used = fabric_calls(side, call);
+        snprintf(what, sizeof(what), "%s", fabric_api_name(call));
         outcome_is_honest();
         if (used >= k && move.source_err.code == 0)
-            ck_assert_msg(call == FAKE_DISCONNECT || call == FAKE_GET_CM_EVENT ||
-                              is_last_ready(side, fake_sends_at_failure(side),
-                                            fake_calls(side, FAKE_POST_SEND)),
+            ck_assert_msg(call == API_disconnect || call == API_get_cm_event ||
+                              is_last_ready(side, fabric_sends_at_failure(side),
+                                            posted(side, FABRIC_SEND)),
                           "%s failed at call %llu and nobody noticed", what, (unsigned long long)k);
         move_release(&move);
         ck_assert_uint_eq(count_fds(), fds);
@@ -120,54 +132,41 @@ static void every_call_fails_once(enum fake_side side, enum fake_call call, unsi
 
 START_TEST(move__every_call_of_the_source_fails_once)
 {
-    enum fake_call call = (enum fake_call)(_i % FAKE_CALLS);
-
-    every_call_fails_once(call == FAKE_COUNT_DEVICES || call == FAKE_DEVICE_ADDRESS ? FAKE_ANY
-                                                                                    : FAKE_ACTIVE,
-                          call, 2 * ((unsigned)_i / FAKE_CALLS));
+    every_call_fails_once(FABRIC_ACTIVE, (enum api)(_i % API_COUNT),
+                          2 * ((unsigned)_i / API_COUNT));
 }
 END_TEST
 
 START_TEST(move__every_call_of_the_destination_fails_once)
 {
-    every_call_fails_once(FAKE_PASSIVE, (enum fake_call)(_i % FAKE_CALLS),
-                          2 * ((unsigned)_i / FAKE_CALLS));
+    every_call_fails_once(FABRIC_PASSIVE, (enum api)(_i % API_COUNT),
+                          2 * ((unsigned)_i / API_COUNT));
 }
 END_TEST
 
 /* --- failing work requests -------------------------------------------------------------------- */
 
 static const int statuses[] = {
-    FAKE_WC_LOC_LEN_ERR,     FAKE_WC_LOC_QP_OP_ERR, FAKE_WC_LOC_PROT_ERR, FAKE_WC_WR_FLUSH_ERR,
-    FAKE_WC_REM_INV_REQ_ERR, FAKE_WC_REM_ACCESS_ERR, FAKE_WC_REM_OP_ERR,
-    FAKE_WC_RETRY_EXC_ERR,   FAKE_WC_RNR_RETRY_EXC_ERR, FAKE_WC_GENERAL_ERR,
+    IBV_WC_LOC_LEN_ERR,     IBV_WC_LOC_QP_OP_ERR, IBV_WC_LOC_PROT_ERR, IBV_WC_WR_FLUSH_ERR,
+    IBV_WC_REM_INV_REQ_ERR, IBV_WC_REM_ACCESS_ERR, IBV_WC_REM_OP_ERR,
+    IBV_WC_RETRY_EXC_ERR,   IBV_WC_RNR_RETRY_EXC_ERR, IBV_WC_GENERAL_ERR,
 };
 #define NSTATUSES ((int)(sizeof(statuses) / sizeof(statuses[0])))
 
-static uint64_t posted(enum fake_side side, enum fake_wr_kind kind)
-{
-    struct fake_counts c;
-
-    fake_get_counts(side, &c);
-    return kind == FAKE_WR_SEND ? c.sends
-           : kind == FAKE_WR_RECV ? c.recvs
-                                  : c.writes + c.empty_writes;
-}
-
-static void failing_wr(enum fake_side side, enum fake_wr_kind kind, int status, uint64_t k,
+static void failing_wr(enum fabric_side side, enum fabric_wr_kind kind, int status, uint64_t k,
                        unsigned how, uint64_t *posted_p)
 {
-    struct rmig_err *told = side == FAKE_ACTIVE ? &move.source_err : &move.dest_err;
+    struct rmig_err *told = side == FABRIC_ACTIVE ? &move.source_err : &move.dest_err;
 
-    fake_reset();
+    fabric_reset();
     prepare(how);
-    fake_fail_wr(side, kind, k, status, 0xbad);
+    fabric_fail_wr(side, kind, k, status, 0xbad);
     move_run(&move);
     *posted_p = posted(side, kind);
     outcome_is_honest();
     /* Its side saw the cause; a receive that no message came for has done no harm. */
-    if (*posted_p >= k && kind != FAKE_WR_RECV && status != FAKE_WC_WR_FLUSH_ERR &&
-        !(kind == FAKE_WR_SEND && is_last_ready(side, k, *posted_p))) {
+    if (*posted_p >= k && kind != FABRIC_RECV && status != IBV_WC_WR_FLUSH_ERR &&
+        !(kind == FABRIC_SEND && is_last_ready(side, k, *posted_p))) {
         ck_assert_int_eq(told->code, -EIO);
         ck_assert_msg(strstr(told->msg, "0xbad") &&
                           strstr(told->msg, rmig_rdma_verbs_status_text(status)),
@@ -178,11 +177,11 @@ static void failing_wr(enum fake_side side, enum fake_wr_kind kind, int status, 
 
 START_TEST(move__every_status_of_a_work_request)
 {
-    enum fake_side side = _i / NSTATUSES % 2 ? FAKE_PASSIVE : FAKE_ACTIVE;
-    enum fake_wr_kind kind = (enum fake_wr_kind)(_i / NSTATUSES / 2);
+    enum fabric_side side = _i / NSTATUSES % 2 ? FABRIC_PASSIVE : FABRIC_ACTIVE;
+    enum fabric_wr_kind kind = (enum fabric_wr_kind)(_i / NSTATUSES / 2);
     uint64_t n;
 
-    if (kind == FAKE_WR_WRITE && side == FAKE_PASSIVE)
+    if (kind == FABRIC_WRITE && side == FABRIC_PASSIVE)
         return; /* the destination writes nothing but keepalives */
     for (uint64_t k = 1; k <= 3; k += step())
         failing_wr(side, kind, statuses[_i % NSTATUSES], k, (unsigned)k, &n);
@@ -191,30 +190,30 @@ END_TEST
 
 START_TEST(move__every_work_request_fails_once)
 {
-    enum fake_side side = _i % 2 ? FAKE_PASSIVE : FAKE_ACTIVE;
-    enum fake_wr_kind kind = (enum fake_wr_kind)(_i / 2);
+    enum fabric_side side = _i % 2 ? FABRIC_PASSIVE : FABRIC_ACTIVE;
+    enum fabric_wr_kind kind = (enum fabric_wr_kind)(_i / 2);
     uint64_t k = 1, n = 0;
 
-    if (kind == FAKE_WR_WRITE && side == FAKE_PASSIVE)
+    if (kind == FABRIC_WRITE && side == FABRIC_PASSIVE)
         return;
     for (; n + step() >= k; k += step())
-        failing_wr(side, kind, FAKE_WC_REM_OP_ERR, k, (unsigned)k % 4, &n);
+        failing_wr(side, kind, IBV_WC_REM_OP_ERR, k, (unsigned)k % 4, &n);
 }
 END_TEST
 
 /* --- CM events -------------------------------------------------------------------------------- */
 
-static enum fake_side struck_side;
+static enum fabric_side struck_side;
 static const struct cm_case *strike;
 
 static void inject_now(struct move *m)
 {
     (void)m;
     fault_ns = rmig_now_ns();
-    if (strike->type == RMIG_RDMA_CM_DISCONNECTED) /* the event alone would be a contradiction */
-        ck_assert(fake_hang_up(struck_side, 0));
-    else if (strike->type)
-        ck_assert(fake_inject(struck_side, 0, strike->type, strike->status));
+    if (strike->type == RDMA_CM_EVENT_DISCONNECTED) /* the event alone would be a contradiction */
+        ck_assert(fabric_hang_up(struck_side, 0));
+    else if (strike->type != FABRIC_NO_EVENT)
+        ck_assert(fabric_inject(struck_side, 0, strike->type, strike->status));
 }
 
 static void inject_in_round(struct move *m, unsigned round)
@@ -228,21 +227,21 @@ START_TEST(move__every_cm_event_while_moving)
 {
     const struct rmig_err *told;
 
-    struck_side = _i & 1 ? FAKE_PASSIVE : FAKE_ACTIVE;
+    struck_side = _i & 1 ? FABRIC_PASSIVE : FABRIC_ACTIVE;
     strike = &cm_cases[_i / 4];
     prepare(0);
-    fake_set_delay_ms(1); /* a side that never has to wait may be done before it looks */
+    fabric_set_delay_ms(1); /* a side that never has to wait may be done before it looks */
     if (_i & 2)
         move.before_end = inject_now;
     else
         move.touch = inject_in_round;
     move_run(&move);
-    told = struck_side == FAKE_ACTIVE ? &move.source_err : &move.dest_err;
+    told = struck_side == FABRIC_ACTIVE ? &move.source_err : &move.dest_err;
     if (strike->rc == -ETIMEDOUT && strike->status == 0)
         move_was_good(&move); /* an event that means nothing here */
     else if (_i & 2 && move.source_err.code == 0 && move.dest_err.code == 0)
         move_was_good(&move); /* everything had arrived before it was looked at */
-    else if (strike->type == RMIG_RDMA_CM_DISCONNECTED)
+    else if (strike->type == RDMA_CM_EVENT_DISCONNECTED)
         ck_assert(told->code == -ECONNRESET || told->code == -EIO); /* what is seen first */
     else
         ck_assert_int_eq(told->code, strike->rc);
@@ -258,7 +257,7 @@ static void vanish_now(struct move *m)
 {
     (void)m;
     fault_ns = rmig_now_ns();
-    fake_black_hole();
+    fabric_black_hole();
 }
 
 static void vanish_in_round(struct move *m, unsigned round)
@@ -291,7 +290,7 @@ END_TEST
 static void cancel_now(struct move *m)
 {
     fault_ns = rmig_now_ns();
-    rmig_cancel_trigger(struck_side == FAKE_ACTIVE ? m->source_cancel : m->dest_cancel);
+    rmig_cancel_trigger(struck_side == FABRIC_ACTIVE ? m->source_cancel : m->dest_cancel);
 }
 
 static void cancel_in_round(struct move *m, unsigned round)
@@ -305,14 +304,14 @@ START_TEST(move__cancel_at_either_end)
 {
     const struct rmig_err *told;
 
-    struck_side = _i & 1 ? FAKE_PASSIVE : FAKE_ACTIVE;
+    struck_side = _i & 1 ? FABRIC_PASSIVE : FABRIC_ACTIVE;
     prepare(0);
     if (_i & 2)
         move.before_end = cancel_now;
     else
         move.touch = cancel_in_round;
     move_run(&move);
-    told = struck_side == FAKE_ACTIVE ? &move.source_err : &move.dest_err;
+    told = struck_side == FABRIC_ACTIVE ? &move.source_err : &move.dest_err;
     ck_assert_int_eq(told->code, -ECANCELED);
     ck_assert_int_lt(move.source_err.code, 0);
     ck_assert_int_lt(move.dest_err.code, 0);
@@ -328,7 +327,7 @@ static void *cancel_later(void *arg)
     struct move *m = arg;
 
     nanosleep(&(struct timespec){ 0, (long)(move.limit_ms % 1000) * 100000 }, NULL);
-    rmig_cancel_trigger(struck_side == FAKE_ACTIVE ? m->source_cancel : m->dest_cancel);
+    rmig_cancel_trigger(struck_side == FABRIC_ACTIVE ? m->source_cancel : m->dest_cancel);
     return NULL;
 }
 
@@ -338,10 +337,10 @@ START_TEST(move__cancel_at_any_time)
     pthread_t thread;
 
     for (int i = 0; i < 40; i++) {
-        fake_reset();
-        struck_side = i & 1 ? FAKE_PASSIVE : FAKE_ACTIVE;
+        fabric_reset();
+        struck_side = i & 1 ? FABRIC_PASSIVE : FABRIC_ACTIVE;
         prepare((unsigned)i / 2 % 4);
-        fake_set_delay_ms((uint32_t)i % 3 / 2);
+        fabric_set_delay_ms((uint32_t)i % 3 / 2);
         move.limit_ms = 9000 + i * 4;
         ck_assert_int_eq(pthread_create(&thread, NULL, cancel_later, &move), 0);
         move_run(&move);
@@ -367,8 +366,8 @@ int main(void)
         tcase_add_checked_fixture(all[i], setup, teardown);
         tcase_set_timeout(all[i], 120);
     }
-    tcase_add_loop_test(calls, move__every_call_of_the_source_fails_once, 0, 2 * FAKE_CALLS);
-    tcase_add_loop_test(calls, move__every_call_of_the_destination_fails_once, 0, 2 * FAKE_CALLS);
+    tcase_add_loop_test(calls, move__every_call_of_the_source_fails_once, 0, 2 * API_COUNT);
+    tcase_add_loop_test(calls, move__every_call_of_the_destination_fails_once, 0, 2 * API_COUNT);
     tcase_add_loop_test(wrs, move__every_status_of_a_work_request, 0, 6 * NSTATUSES);
     tcase_add_loop_test(wrs, move__every_work_request_fails_once, 0, 6);
     tcase_add_loop_test(events, move__every_cm_event_while_moving, 0, 4 * CM_CASES);

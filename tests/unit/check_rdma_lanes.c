@@ -34,7 +34,7 @@ static void setup(void)
     struct task task;
     uint16_t port;
 
-    fake_reset();
+    fabric_reset();
     err = (struct rmig_err)RMIG_ERR_INIT;
     memset(&conn, 0, sizeof(conn));
     ck_assert_int_eq(rmig_cancel_new(&cancel, NULL), 0);
@@ -68,9 +68,9 @@ static void teardown(void)
     rmig_rdma_listener_close(listener);
     ram_release(&ram);
     rmig_cancel_free(cancel);
-    for (int side = FAKE_ACTIVE; side < FAKE_SIDES; side++)
-        assert_nothing_left((enum fake_side)side);
-    fake_reset();
+    for (int side = FABRIC_ACTIVE; side < FABRIC_SIDES; side++)
+        assert_nothing_left((enum fabric_side)side);
+    fabric_reset();
 }
 
 static int serve(void *arg, struct rmig_err *e)
@@ -163,7 +163,7 @@ START_TEST(serve__mark_that_is_none_ends_the_connection)
     exchange();
     task_start(&serving, serve, NULL);
     if (_i) {
-        fake_set_immediate(FAKE_PASSIVE, true);
+        fabric_set_immediate(FABRIC_ACTIVE, true);
         mark(1);
         ck_assert_failed(task_join(&serving, 60000), -EPROTO, &serving.err, "immediate");
     } else { /* bytes, where there is no room for one */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* check_rdma_move.c -- whole moves, source to destination, over the fake verbs. */
+/* check_rdma_move.c -- whole moves, source to destination, over the fabric. */
 #include "tests/unit/rdma_move.h"
 #include "tests/unit/suites.h"
 
@@ -22,13 +22,13 @@ static const uint64_t lengths[] = { 12 * MIB, 4096, 3 * MIB + 8192, MIB, 65536 }
 
 static void setup(void)
 {
-    fake_reset();
+    fabric_reset();
 }
 
 static void teardown(void)
 {
     move_release(&move);
-    fake_reset();
+    fabric_reset();
 }
 
 /* Dirties scattered pages and a range, other ones each round. */
@@ -173,7 +173,7 @@ START_TEST(move__slow_completions)
     be_pinned(_i & 1, _i & 2 ? 3 : 1);
     move.nrounds = 2;
     move.touch = touch_pages;
-    fake_set_delay_ms(2);
+    fabric_set_delay_ms(2);
     move_run(&move);
     move_was_good(&move);
 }
@@ -185,7 +185,7 @@ START_TEST(move__small_send_queue)
 
     move_init(&move, 5, lengths);
     be_pinned(true, 2);
-    fake_set_limits(FAKE_ACTIVE, sizes[_i], UINT64_MAX);
+    fabric_set_limits(FABRIC_ACTIVE, sizes[_i], UINT64_MAX);
     move.nrounds = 1;
     move.touch = touch_pages;
     move_run(&move);
@@ -196,7 +196,7 @@ END_TEST
 /* Figures of both ends against those of the devices. */
 START_TEST(stats__are_those_of_the_devices)
 {
-    struct fake_counts source, dest;
+    struct fabric_counts source, dest;
 
     move_init(&move, 5, lengths);
     be_pinned(_i & 1, 1);
@@ -204,8 +204,8 @@ START_TEST(stats__are_those_of_the_devices)
     move.touch = touch_pages;
     move_run(&move);
     move_was_good(&move);
-    fake_get_counts(FAKE_ACTIVE, &source);
-    fake_get_counts(FAKE_PASSIVE, &dest);
+    fabric_get_counts(FABRIC_ACTIVE, &source);
+    fabric_get_counts(FABRIC_PASSIVE, &dest);
     ck_assert_uint_eq(move.source_stats.write_bytes, source.write_bytes);
     ck_assert_uint_eq(move.source_stats.control_messages, source.sends);
     ck_assert_uint_eq(move.dest_stats.control_messages, dest.sends);
@@ -247,7 +247,7 @@ START_TEST(move__source_that_cannot_pin_all_fails_at_both_ends)
 {
     move_init(&move, 5, lengths);
     be_pinned(true, 1);
-    fake_set_pin_limit(_i ? FAKE_ACTIVE : FAKE_PASSIVE, RMIG_CTRL_PINNED_BYTES + 2 * MIB);
+    fabric_set_pin_limit(_i ? FABRIC_ACTIVE : FABRIC_PASSIVE, RMIG_CTRL_PINNED_BYTES + 2 * MIB);
     move_run(&move);
     ck_assert_int_lt(move.source_err.code, 0);
     ck_assert_int_lt(move.dest_err.code, 0);

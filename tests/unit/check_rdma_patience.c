@@ -7,7 +7,7 @@
 #include "common/clock.h"
 #include "rdma/dest.h"
 #include "rdma/source.h"
-#include "tests/fake/raw_dest.h"
+#include "tests/unit/raw_dest.h"
 #include "tests/unit/rdma_fixture.h"
 
 #define MIB ((uint64_t)1 << 20)
@@ -20,7 +20,7 @@ static unsigned source_lanes;
 
 static void setup(void)
 {
-    fake_reset();
+    fabric_reset();
     err = (struct rmig_err)RMIG_ERR_INIT;
     source_lanes = 1;
     ck_assert_int_eq(rmig_cancel_new(&cancel, NULL), 0);
@@ -30,9 +30,9 @@ static void teardown(void)
 {
     ram_release(&ram);
     rmig_cancel_free(cancel);
-    for (int side = FAKE_ACTIVE; side < FAKE_SIDES; side++)
-        assert_nothing_left((enum fake_side)side);
-    fake_reset();
+    for (int side = FABRIC_ACTIVE; side < FABRIC_SIDES; side++)
+        assert_nothing_left((enum fabric_side)side);
+    fabric_reset();
 }
 
 /* --- source ----------------------------------------------------------------------------------- */
@@ -72,7 +72,7 @@ static void source_begin(uint32_t flags, uint64_t len_bytes)
                                 .blocks = copy.blocks,
                                 .nblocks = 1,
                                 .multi = flags & RMIG_WIRE_FLAG_MULTI_REGISTER };
-    fake_set_idle_hook(FAKE_ACTIVE, step, &honest);
+    fabric_set_idle_hook(FABRIC_ACTIVE, step, &honest);
     message_log_start(&wire);
     rmig_rdma_source_init(&source, &from.conn);
     ck_assert_done(rmig_rdma_source_set_blocks(&source, ram.blocks, 1, &err), &err);
@@ -83,7 +83,7 @@ static void source_begin(uint32_t flags, uint64_t len_bytes)
 
 static void source_end(void)
 {
-    fake_set_idle_hook(FAKE_ACTIVE, NULL, NULL);
+    fabric_set_idle_hook(FABRIC_ACTIVE, NULL, NULL);
     rmig_rdma_conn_tear_down(&from.conn, false);
     rmig_rdma_source_release(&source);
     source_fixture_release(&from);
@@ -119,7 +119,7 @@ static void source_until_exchange(uint64_t len_bytes)
     source_fixture_connect(&from, RMIG_WIRE_FLAG_PIN_ALL);
     honest = (struct raw_dest){ .peer = from.peer, .blocks = copy.blocks, .nblocks = 1,
                                 .pin_all = true };
-    fake_set_idle_hook(FAKE_ACTIVE, step, &honest);
+    fabric_set_idle_hook(FABRIC_ACTIVE, step, &honest);
     rmig_rdma_source_init(&source, &from.conn);
     ck_assert_done(rmig_rdma_source_set_blocks(&source, ram.blocks, 1, &err), &err);
     ck_assert_done(begin_pass(RMIG_HOOK_SETUP), &err);
@@ -134,13 +134,13 @@ static bool say_no_result(struct raw_dest *d, struct raw_answer *answer)
 START_TEST(source__pins_all_part_by_part)
 {
     const uint64_t len = 2560 * MIB + PAGE;
-    struct fake_counts before, after;
+    struct fabric_counts before, after;
     const struct rmig_rdma_region *region;
 
     source_until_exchange(len);
-    fake_get_counts(FAKE_ACTIVE, &before);
+    fabric_get_counts(FABRIC_ACTIVE, &before);
     ck_assert_done(exchange(NULL, &err), &err);
-    fake_get_counts(FAKE_ACTIVE, &after);
+    fabric_get_counts(FABRIC_ACTIVE, &after);
     ck_assert_uint_eq(after.registrations - before.registrations, 3);
     ck_assert_uint_eq(after.registered_bytes - before.registered_bytes, len);
     region = rmig_rdma_chunks_find(&source.local, 0, 1023);
@@ -163,17 +163,17 @@ END_TEST
 /* Cancelled while it pins: it ends with the part that it was at. */
 START_TEST(source__pinning_is_ended_by_cancel)
 {
-    struct fake_counts before, after;
+    struct fabric_counts before, after;
     struct task task;
 
     source_until_exchange(8192 * MIB);
-    fake_get_counts(FAKE_ACTIVE, &before);
-    fake_set_pin_ms(FAKE_ACTIVE, 60);
+    fabric_get_counts(FABRIC_ACTIVE, &before);
+    fabric_set_pin_ms(FABRIC_ACTIVE, 60);
     task_start(&task, exchange, NULL);
     ck_assert(task_runs(&task, 80)); /* in the second of eight */
     rmig_cancel_trigger(cancel);
     ck_assert_failed(task_join(&task, 60000), -ECANCELED, &task.err, "pinning");
-    fake_get_counts(FAKE_ACTIVE, &after);
+    fabric_get_counts(FABRIC_ACTIVE, &after);
     ck_assert_uint_lt(after.registrations - before.registrations, 8);
     source_end();
 }
@@ -189,12 +189,12 @@ START_TEST(source__waiting_for_the_link_is_no_spinning)
     save(0, 0, known * MIB);
     end_pass(RMIG_HOOK_ROUND);
     ck_assert_done(begin_pass(RMIG_HOOK_ROUND), &err);
-    fake_set_delay_ms(20);
-    polls = fake_calls(FAKE_ACTIVE, FAKE_POLL);
+    fabric_set_delay_ms(20);
+    polls = fabric_calls(FABRIC_ACTIVE, API_poll_cq);
     for (uint64_t c = 0; c < all; c++)
         save(0, c * MIB, MIB);
     end_pass(RMIG_HOOK_ROUND);
-    polls = fake_calls(FAKE_ACTIVE, FAKE_POLL) - polls;
+    polls = fabric_calls(FABRIC_ACTIVE, API_poll_cq) - polls;
     ck_assert_uint_lt(polls, 10 * all);
     ck_assert(ram_equal(&ram, &copy));
     source_end();
@@ -214,7 +214,7 @@ START_TEST(source__slow_link_queues_little)
     ck_assert_done(begin_pass(RMIG_HOOK_ROUND), &err);
     from.conn.idle_timeout_ms = 1000;
     if (_i)
-        fake_set_delay_ms(400); /* 21 MB/s at most, with 8 MiB in flight */
+        fabric_set_delay_ms(400); /* 21 MB/s at most, with 8 MiB in flight */
     end_ns = rmig_now_ns() + 5000 * RMIG_NS_PER_MS;
     do { /* a busy machine may need some time to show that the link is fast */
         for (uint64_t c = 0; c < all; c++)
@@ -348,7 +348,7 @@ END_TEST
 START_TEST(dest__pinning_is_ended_by_cancel)
 {
     uint64_t each[6] = { MIB, MIB, MIB, MIB, MIB, MIB };
-    struct fake_counts before, after;
+    struct fabric_counts before, after;
 
     ram_init(&ram, 6, each);
     dest_fixture_init(&to);
@@ -358,14 +358,14 @@ START_TEST(dest__pinning_is_ended_by_cancel)
     ck_assert_done(rmig_rdma_dest_set_blocks(&dest, ram.blocks, 6, &err), &err);
     for (int i = 0; i < 6; i++)
         ck_assert_done(rmig_rdma_dest_list_block(&dest, ram.blocks[i].name, &err), &err);
-    fake_get_counts(FAKE_PASSIVE, &before);
-    fake_set_pin_ms(FAKE_PASSIVE, 60);
+    fabric_get_counts(FABRIC_PASSIVE, &before);
+    fabric_set_pin_ms(FABRIC_PASSIVE, 60);
     task_start(&serving, serve, NULL);
     ck_assert_int_eq(raw_say_on_ready(to.peer, RMIG_WIRE_RAM_BLOCKS_REQUEST, 1, NULL, 0), 0);
     ck_assert(task_runs(&serving, 80));
     rmig_cancel_trigger(cancel);
     ck_assert_failed(task_join(&serving, 60000), -ECANCELED, &serving.err, "pinning");
-    fake_get_counts(FAKE_PASSIVE, &after);
+    fabric_get_counts(FABRIC_PASSIVE, &after);
     ck_assert_uint_lt(after.registrations - before.registrations, 6);
     dest_end();
 }
@@ -386,7 +386,7 @@ START_TEST(source__destination_is_granted_time_to_pin)
         ck_assert_failed(task_join(&task, 60000), -ETIMEDOUT, &task.err, "RAM_BLOCKS_RESULT");
     } else {
         ck_assert(task_runs(&task, 600));
-        fake_black_hole(); /* no key was given yet */
+        fabric_black_hole(); /* no key was given yet */
         ck_assert_failed(task_join(&task, 60000), -EIO, &task.err, "retry");
         ck_assert_uint_lt(task_took_ns(&task, start), 2600 * RMIG_NS_PER_MS);
     }

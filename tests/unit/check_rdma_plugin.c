@@ -25,7 +25,7 @@ static const uint64_t lengths[] = { 2 * MIB };
 
 static void setup(void)
 {
-    fake_reset();
+    fabric_reset();
     ops = move_ops();
     err = (struct rmig_err)RMIG_ERR_INIT;
     params = fixture_params();
@@ -35,9 +35,9 @@ static void setup(void)
 static void teardown(void)
 {
     ram_release(&ram);
-    for (int side = FAKE_ACTIVE; side < FAKE_SIDES; side++)
-        assert_nothing_left((enum fake_side)side);
-    fake_reset();
+    for (int side = FABRIC_ACTIVE; side < FABRIC_SIDES; side++)
+        assert_nothing_left((enum fabric_side)side);
+    fabric_reset();
 }
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -93,7 +93,7 @@ static int try_op(int which)
 
 START_TEST(options__no_device_on_this_host)
 {
-    fake_set_devices(0);
+    fabric_set_devices(0);
     ck_assert_failed(try_op(_i), -ENODEV, &err, "no RDMA device");
 }
 END_TEST
@@ -104,13 +104,13 @@ START_TEST(options__device_that_does_not_exist_is_named)
     params.host = _i == 2 ? NULL : "127.0.0.1";
     params.port = "4";
     ck_assert_failed(try_op(_i), -ENODEV, &err, "mlx9_9");
-    ck_assert_msg(strstr(err.msg, "fake0"), "%s", err.msg); /* and those that do */
+    ck_assert_msg(strstr(err.msg, "fab0"), "%s", err.msg); /* and those that do */
 }
 END_TEST
 
 START_TEST(options__device_port_or_gid_that_it_lacks)
 {
-    params.device = "fake0";
+    params.device = "fab0";
     params.host = _i % 3 == 2 ? NULL : "127.0.0.1";
     params.port = "4";
     if (_i < 3)
@@ -143,7 +143,7 @@ START_TEST(options__defaults_are_enough_to_probe)
     params = (struct rmig_transport_params){ .struct_size = sizeof(params), .gid_index = -1,
                                              .cancel_fd = -1 };
     ck_assert_done(ops->probe(&params, 0, &err), &err);
-    params.device = "fake0"; /* its first port */
+    params.device = "fab0"; /* its first port */
     ck_assert_done(ops->probe(&params, 0, &err), &err);
 }
 END_TEST
@@ -372,7 +372,7 @@ static int exchange(void *arg, struct rmig_err *e)
 /* From the moment that finish() returns the guest may run: nothing is open to the source any more. */
 START_TEST(finish__destination_gives_up_every_region)
 {
-    struct fake_counts counts;
+    struct fabric_counts counts;
     struct task task;
     struct ram copy;
 
@@ -384,10 +384,10 @@ START_TEST(finish__destination_gives_up_every_region)
     ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_BLOCK_REG, "block0", &err), &err);
     ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_HOOK, NULL, &err), &err);
     ck_assert_done(task_join(&task, 60000), &task.err);
-    fake_get_counts(FAKE_PASSIVE, &counts);
+    fabric_get_counts(FABRIC_PASSIVE, &counts);
     ck_assert_uint_eq(counts.remote_regions, 1);
     ck_assert_done(ops->finish(to, &err), &err);
-    fake_get_counts(FAKE_PASSIVE, &counts);
+    fabric_get_counts(FABRIC_PASSIVE, &counts);
     ck_assert_uint_eq(counts.remote_regions, 0);
     ck_assert_uint_eq(counts.registered_bytes, RMIG_CTRL_PINNED_BYTES);
     close_both();
@@ -399,7 +399,7 @@ END_TEST
 START_TEST(revoke__gives_up_every_region_and_keeps_the_channel)
 {
     struct rmig_transport_stats stats = { .struct_size = sizeof(stats) };
-    struct fake_counts counts;
+    struct fabric_counts counts;
     struct task task;
     struct ram copy;
 
@@ -414,7 +414,7 @@ START_TEST(revoke__gives_up_every_region_and_keeps_the_channel)
     ck_assert_int_eq(ops->revoke(from, &err), -EINVAL);
     memset(&err, 0, sizeof(err));
     ck_assert_done(ops->revoke(to, &err), &err);
-    fake_get_counts(FAKE_PASSIVE, &counts);
+    fabric_get_counts(FABRIC_PASSIVE, &counts);
     ck_assert_uint_eq(counts.remote_regions, 0);
     send_and_read(8);
     ck_assert_int_eq(ops->stats(to, &stats), 0);

@@ -19,7 +19,7 @@ static struct rmig_err err;
 
 static void setup(void)
 {
-    fake_reset();
+    fabric_reset();
     ck_assert_int_eq(rmig_cancel_new(&cancel, NULL), 0);
     source_fixture_init(&f);
     f.params.cancel_fd = rmig_cancel_fd(cancel);
@@ -32,8 +32,8 @@ static void teardown(void)
 {
     source_fixture_release(&f);
     rmig_cancel_free(cancel);
-    assert_nothing_left(FAKE_ACTIVE);
-    fake_reset();
+    assert_nothing_left(FABRIC_ACTIVE);
+    fabric_reset();
 }
 
 static bool never(void *arg)
@@ -109,14 +109,14 @@ START_TEST(until__cancel_is_seen_while_completions_keep_coming)
     struct task task;
     uint64_t start;
 
-    fake_set_idle_hook(FAKE_ACTIVE, another_completion, NULL);
+    fabric_set_idle_hook(FABRIC_ACTIVE, another_completion, NULL);
     task_start(&task, wait_for_ever, NULL);
     ck_assert(task_runs(&task, 50));
     start = rmig_now_ns();
     rmig_cancel_trigger(cancel);
     ck_assert_int_eq(task_join(&task, 60000), -ECANCELED);
     ck_assert_uint_lt(task_took_ns(&task, start), 100 * RMIG_NS_PER_MS);
-    fake_set_idle_hook(FAKE_ACTIVE, NULL, NULL);
+    fabric_set_idle_hook(FABRIC_ACTIVE, NULL, NULL);
 }
 END_TEST
 
@@ -163,7 +163,7 @@ START_TEST(until__hang_up_is_seen_although_no_wait_ever_waits)
 
     task_start(&task, wait_again_and_again, NULL);
     ck_assert(task_runs(&task, 30));
-    ck_assert(fake_inject(FAKE_ACTIVE, 0, RMIG_RDMA_CM_DEVICE_REMOVAL, 0));
+    ck_assert(fabric_inject(FABRIC_ACTIVE, 0, RDMA_CM_EVENT_DEVICE_REMOVAL, 0));
     ck_assert_int_eq(task_join(&task, 60000), -ENODEV);
 }
 END_TEST
@@ -208,7 +208,7 @@ START_TEST(until__silent_peer_is_noticed_within_2_s)
 {
     uint64_t start;
 
-    fake_black_hole();
+    fabric_black_hole();
     start = rmig_now_ns();
     ck_assert_failed(wait_for_ever(NULL, &err), -EIO, &err, "retry");
     ck_assert_uint_lt(ms_since(start), 2000);
@@ -248,7 +248,7 @@ START_TEST(breathe__silent_peer_is_noticed_within_2_s)
     struct task task;
     uint64_t start;
 
-    fake_black_hole();
+    fabric_black_hole();
     start = rmig_now_ns();
     task_start(&task, work_and_breathe, NULL);
     ck_assert_failed(task_join(&task, 60000), -EIO, &task.err, "retry");
@@ -258,12 +258,12 @@ END_TEST
 
 START_TEST(until__idle_but_living_peer_is_left_alone)
 {
-    struct fake_counts counts;
+    struct fabric_counts counts;
 
     pump->keepalive_ms = 20;
     ck_assert_int_eq(rmig_rdma_pump_until(pump, never, NULL, rmig_deadline_ns(210), "x", &err),
                      -ETIMEDOUT);
-    fake_get_counts(FAKE_ACTIVE, &counts);
+    fabric_get_counts(FABRIC_ACTIVE, &counts);
     ck_assert_uint_ge(counts.empty_writes, 3);
     ck_assert_uint_le(counts.empty_writes, 11);
 }
@@ -272,9 +272,9 @@ END_TEST
 /* --- completions ------------------------------------------------------------------------------ */
 
 static const int statuses[] = {
-    FAKE_WC_LOC_LEN_ERR,     FAKE_WC_LOC_QP_OP_ERR, FAKE_WC_LOC_PROT_ERR,
-    FAKE_WC_REM_INV_REQ_ERR, FAKE_WC_REM_ACCESS_ERR, FAKE_WC_REM_OP_ERR,
-    FAKE_WC_RETRY_EXC_ERR,   FAKE_WC_RNR_RETRY_EXC_ERR, FAKE_WC_GENERAL_ERR,
+    IBV_WC_LOC_LEN_ERR,     IBV_WC_LOC_QP_OP_ERR, IBV_WC_LOC_PROT_ERR,
+    IBV_WC_REM_INV_REQ_ERR, IBV_WC_REM_ACCESS_ERR, IBV_WC_REM_OP_ERR,
+    IBV_WC_RETRY_EXC_ERR,   IBV_WC_RNR_RETRY_EXC_ERR, IBV_WC_GENERAL_ERR,
 };
 #define NSTATUSES ((int)(sizeof(statuses) / sizeof(statuses[0])))
 
@@ -282,7 +282,7 @@ START_TEST(until__failed_work_request_tells_status_and_vendor_error)
 {
     char status[32];
 
-    fake_fail_wr(FAKE_ACTIVE, FAKE_WR_WRITE, 1, statuses[_i], 0x1234);
+    fabric_fail_wr(FABRIC_ACTIVE, FABRIC_WRITE, 1, statuses[_i], 0x1234);
     ck_assert_int_eq(post_empty(RMIG_RDMA_WR_ID(RMIG_RDMA_WR_WRITE, 0), true), 0);
     ck_assert_failed(wait_for_ever(NULL, &err), -EIO, &err,
                      rmig_rdma_verbs_status_text(statuses[_i]));
@@ -310,7 +310,7 @@ START_TEST(until__refused_write_and_then_a_hang_up_tell_that_the_peer_went)
 {
     struct task task;
 
-    fake_fail_wr(FAKE_ACTIVE, FAKE_WR_WRITE, 1, FAKE_WC_REM_ACCESS_ERR, 5);
+    fabric_fail_wr(FABRIC_ACTIVE, FABRIC_WRITE, 1, IBV_WC_REM_ACCESS_ERR, 5);
     ck_assert_int_eq(post_empty(RMIG_RDMA_WR_ID(RMIG_RDMA_WR_WRITE, 0), true), 0);
     task_start(&task, refused_write, &_i);
     ck_assert(task_runs(&task, 50));
@@ -325,7 +325,7 @@ START_TEST(until__refused_write_alone_is_told_after_a_moment)
 {
     uint64_t start = rmig_now_ns();
 
-    fake_fail_wr(FAKE_ACTIVE, FAKE_WR_WRITE, 1, FAKE_WC_REM_ACCESS_ERR, 5);
+    fabric_fail_wr(FABRIC_ACTIVE, FABRIC_WRITE, 1, IBV_WC_REM_ACCESS_ERR, 5);
     ck_assert_int_eq(post_empty(RMIG_RDMA_WR_ID(RMIG_RDMA_WR_WRITE, 0), true), 0);
     if (_i == 0)
         ck_assert_int_eq(wait_for_ever(NULL, &err), -EIO);
@@ -345,7 +345,7 @@ END_TEST
 /* An unsignalled write completes only because it failed. */
 START_TEST(until__failed_unsignalled_work_request_is_noticed)
 {
-    fake_fail_wr(FAKE_ACTIVE, FAKE_WR_WRITE, 1, FAKE_WC_REM_ACCESS_ERR, 5);
+    fabric_fail_wr(FABRIC_ACTIVE, FABRIC_WRITE, 1, IBV_WC_REM_ACCESS_ERR, 5);
     ck_assert_int_eq(post_empty(RMIG_RDMA_WR_ID(RMIG_RDMA_WR_WRITE, 0), false), 0);
     ck_assert_int_eq(wait_for_ever(NULL, &err), -EIO);
 }
@@ -381,18 +381,18 @@ static bool enough(void *arg)
 START_TEST(until__completions_are_taken_in_batches_and_order)
 {
     unsigned n = 200;
-    struct fake_counts counts;
+    struct fabric_counts counts;
     uint64_t polls;
 
     rmig_rdma_pump_set_handler(pump, RMIG_RDMA_WR_WRITE, count_one, NULL);
     for (unsigned i = 0; i < n; i++)
         ck_assert_int_eq(post_empty(RMIG_RDMA_WR_ID(RMIG_RDMA_WR_WRITE, i), true), 0);
-    polls = fake_calls(FAKE_ACTIVE, FAKE_POLL);
+    polls = fabric_calls(FABRIC_ACTIVE, API_poll_cq);
     ck_assert_done(rmig_rdma_pump_until(pump, enough, &n, RMIG_NEVER_NS, "x", &err), &err);
-    polls = fake_calls(FAKE_ACTIVE, FAKE_POLL) - polls;
+    polls = fabric_calls(FABRIC_ACTIVE, API_poll_cq) - polls;
     ck_assert_uint_eq(handled, n);
     ck_assert_uint_eq(wrong_order, 0);
-    fake_get_counts(FAKE_ACTIVE, &counts);
+    fabric_get_counts(FABRIC_ACTIVE, &counts);
     ck_assert_uint_ge(counts.largest_poll, 16);
     ck_assert_uint_le(polls, n / 16 + 2);
 }
@@ -403,7 +403,7 @@ START_TEST(until__completion_that_comes_late_wakes_it)
     unsigned n = 1;
 
     rmig_rdma_pump_set_handler(pump, RMIG_RDMA_WR_WRITE, count_one, NULL);
-    fake_set_delay_ms(40);
+    fabric_set_delay_ms(40);
     ck_assert_int_eq(post_empty(RMIG_RDMA_WR_ID(RMIG_RDMA_WR_WRITE, 0), true), 0);
     ck_assert_done(rmig_rdma_pump_until(pump, enough, &n, rmig_deadline_ns(3000), "x", &err), &err);
     ck_assert_uint_eq(handled, 1);
@@ -430,27 +430,27 @@ END_TEST
 /* --- CM events -------------------------------------------------------------------------------- */
 
 static const struct {
-    enum rmig_rdma_cm_event_type type;
+    enum rdma_cm_event_type type;
     int status, rc;
     const char *says;
 } events[] = {
-    { RMIG_RDMA_CM_ADDR_ERROR, -ENODEV, -ENODEV, "address" },
-    { RMIG_RDMA_CM_ROUTE_ERROR, -ENETUNREACH, -ENETUNREACH, "route" },
-    { RMIG_RDMA_CM_CONNECT_ERROR, -ECONNABORTED, -ECONNABORTED, "cannot be reached" },
-    { RMIG_RDMA_CM_UNREACHABLE, -ETIMEDOUT, -ETIMEDOUT, "cannot be reached" },
-    { RMIG_RDMA_CM_REJECTED, 28, -ECONNREFUSED, "28" },
-    { RMIG_RDMA_CM_DISCONNECTED, 0, -ECONNRESET, "hung up" },
-    { RMIG_RDMA_CM_DEVICE_REMOVAL, 0, -ENODEV, "removed" },
-    { RMIG_RDMA_CM_ADDR_CHANGE, 0, -ETIMEDOUT, "" },
-    { RMIG_RDMA_CM_TIMEWAIT_EXIT, 0, -ETIMEDOUT, "" },
-    { RMIG_RDMA_CM_OTHER, 0, -ETIMEDOUT, "" },
-    { RMIG_RDMA_CM_ESTABLISHED, 0, -ETIMEDOUT, "" },
-    { RMIG_RDMA_CM_CONNECT_REQUEST, 0, -ETIMEDOUT, "" },
+    { RDMA_CM_EVENT_ADDR_ERROR, -ENODEV, -ENODEV, "address" },
+    { RDMA_CM_EVENT_ROUTE_ERROR, -ENETUNREACH, -ENETUNREACH, "route" },
+    { RDMA_CM_EVENT_CONNECT_ERROR, -ECONNABORTED, -ECONNABORTED, "cannot be reached" },
+    { RDMA_CM_EVENT_UNREACHABLE, -ETIMEDOUT, -ETIMEDOUT, "cannot be reached" },
+    { RDMA_CM_EVENT_REJECTED, 28, -ECONNREFUSED, "28" },
+    { RDMA_CM_EVENT_DISCONNECTED, 0, -ECONNRESET, "hung up" },
+    { RDMA_CM_EVENT_DEVICE_REMOVAL, 0, -ENODEV, "removed" },
+    { RDMA_CM_EVENT_ADDR_CHANGE, 0, -ETIMEDOUT, "" },
+    { RDMA_CM_EVENT_TIMEWAIT_EXIT, 0, -ETIMEDOUT, "" },
+    { RDMA_CM_EVENT_MULTICAST_JOIN, 0, -ETIMEDOUT, "" },
+    { RDMA_CM_EVENT_ESTABLISHED, 0, -ETIMEDOUT, "" },
+    { RDMA_CM_EVENT_CONNECT_REQUEST, 0, -ETIMEDOUT, "" },
 };
 
 START_TEST(until__cm_event_while_connected)
 {
-    ck_assert(fake_inject(FAKE_ACTIVE, 0, events[_i].type, events[_i].status));
+    ck_assert(fabric_inject(FABRIC_ACTIVE, 0, events[_i].type, events[_i].status));
     ck_assert_failed(
         rmig_rdma_pump_until(pump, never, NULL, rmig_deadline_ns(60), "waiting", &err),
         events[_i].rc, &err, events[_i].says);
@@ -463,7 +463,7 @@ START_TEST(until__cm_event_arrives_while_waiting)
 
     task_start(&task, wait_for_ever, NULL);
     ck_assert(task_runs(&task, 20));
-    ck_assert(fake_inject(FAKE_ACTIVE, 0, RMIG_RDMA_CM_DEVICE_REMOVAL, 0));
+    ck_assert(fabric_inject(FABRIC_ACTIVE, 0, RDMA_CM_EVENT_DEVICE_REMOVAL, 0));
     ck_assert_int_eq(task_join(&task, 60000), -ENODEV);
 }
 END_TEST
@@ -472,17 +472,18 @@ END_TEST
 
 START_TEST(until__failing_verbs_call_ends_it)
 {
-    static const enum fake_call calls[] = { FAKE_POLL, FAKE_ARM, FAKE_GET_CM_EVENT,
-                                            FAKE_TAKE_CQ_EVENTS, FAKE_POST_WRITES };
+    static const enum api calls[] = { API_poll_cq, API_req_notify_cq, API_get_cm_event,
+                                            API_get_cq_event, API_post_send };
+    struct call_failure failure = failure_of(calls[_i]);
 
-    fake_fail_call(FAKE_ACTIVE, calls[_i], 1, ENOSPC);
-    if (calls[_i] == FAKE_GET_CM_EVENT)
-        ck_assert(fake_inject(FAKE_ACTIVE, 0, RMIG_RDMA_CM_OTHER, 0));
+    fabric_fail_call(FABRIC_ACTIVE, calls[_i], 1, ENOSPC);
+    if (calls[_i] == API_get_cm_event)
+        ck_assert(fabric_inject(FABRIC_ACTIVE, 0, RDMA_CM_EVENT_MULTICAST_JOIN, 0));
     pump->keepalive_ms = 10; /* a post, and a completion event */
-    fake_set_delay_ms(5);
+    fabric_set_delay_ms(5);
     ck_assert_failed(
-        rmig_rdma_pump_until(pump, never, NULL, rmig_deadline_ns(2000), "waiting", &err), -ENOSPC,
-        &err, fake_call_name(calls[_i]));
+        rmig_rdma_pump_until(pump, never, NULL, rmig_deadline_ns(2000), "waiting", &err),
+        failure.rc, &err, failure.says);
 }
 END_TEST
 
@@ -509,15 +510,15 @@ END_TEST
 
 START_TEST(until__the_first_failure_is_kept)
 {
-    fake_fail_wr(FAKE_ACTIVE, FAKE_WR_WRITE, 1, FAKE_WC_LOC_PROT_ERR, 7);
+    fabric_fail_wr(FABRIC_ACTIVE, FABRIC_WRITE, 1, IBV_WC_LOC_PROT_ERR, 7);
     if (_i) {
-        ck_assert(fake_inject(FAKE_ACTIVE, 0, RMIG_RDMA_CM_DEVICE_REMOVAL, 0));
+        ck_assert(fabric_inject(FABRIC_ACTIVE, 0, RDMA_CM_EVENT_DEVICE_REMOVAL, 0));
         ck_assert_failed(wait_for_ever(NULL, &err), -ENODEV, &err, "removed");
     }
     ck_assert_int_eq(post_empty(RMIG_RDMA_WR_ID(RMIG_RDMA_WR_WRITE, 0), true), 0);
     memset(&err, 0, sizeof(err));
     ck_assert_failed(wait_for_ever(NULL, &err), _i ? -ENODEV : -EIO, &err, _i ? "removed" : "status 4");
-    ck_assert(fake_inject(FAKE_ACTIVE, 0, RMIG_RDMA_CM_DEVICE_REMOVAL, 0));
+    ck_assert(fabric_inject(FABRIC_ACTIVE, 0, RDMA_CM_EVENT_DEVICE_REMOVAL, 0));
     pump->next_check_ns = 0;
     memset(&err, 0, sizeof(err));
     ck_assert_failed(wait_for_ever(NULL, &err), _i ? -ENODEV : -EIO, &err, _i ? "removed" : "status 4");

@@ -167,8 +167,8 @@ END_TEST
 START_TEST(exchange__pin_all_that_fails_here_is_told)
 {
     connect_with(RMIG_WIRE_FLAG_PIN_ALL);
-    fake_fail_call(FAKE_ACTIVE, FAKE_REG_MR, 2, ENOMEM);
-    ck_assert_failed(exchange(), -ENOMEM, &err, "reg_mr");
+    fabric_fail_call(FABRIC_ACTIVE, API_reg_mr, 2, ENOMEM);
+    ck_assert_failed(exchange(), -ENOMEM, &err, "cannot pin");
 }
 END_TEST
 

@@ -221,9 +221,9 @@ void source_fixture_connect(struct source_fixture *f, uint32_t accepted_flags)
     struct accepting a = { f, accepted_flags };
     struct rmig_err err = RMIG_ERR_INIT;
 
-    fake_set_idle_hook(FAKE_ACTIVE, accept_requests, &a);
+    fabric_set_idle_hook(FABRIC_ACTIVE, accept_requests, &a);
     ck_assert_done(rmig_rdma_conn_connect(&f->conn, &f->params, &err), &err);
-    fake_set_idle_hook(FAKE_ACTIVE, NULL, NULL);
+    fabric_set_idle_hook(FABRIC_ACTIVE, NULL, NULL);
     ck_assert_ptr_nonnull(f->peer);
     ck_assert_int_eq(raw_established(f->peer, 0), 0);
 }
@@ -263,9 +263,9 @@ void dest_fixture_connect(struct dest_fixture *f, uint32_t flags)
         f->peer_opts.private_data_len_bytes = RMIG_WIRE_PRIVATE_DATA_BYTES;
     }
     ck_assert_int_eq(raw_connect_start(f->port, &f->peer_opts, &f->peer), 0);
-    fake_set_idle_hook(FAKE_PASSIVE, poll_peer, f->peer);
+    fabric_set_idle_hook(FABRIC_PASSIVE, poll_peer, f->peer);
     ck_assert_done(rmig_rdma_conn_accept(&f->conn, f->listener, 1000, &f->params, &err), &err);
-    fake_set_idle_hook(FAKE_PASSIVE, NULL, NULL);
+    fabric_set_idle_hook(FABRIC_PASSIVE, NULL, NULL);
 }
 
 void dest_fixture_release(struct dest_fixture *f)
@@ -297,14 +297,14 @@ static char letter_of(const uint8_t *bytes, uint32_t len_bytes)
     return type < RMIG_WIRE_TYPE_END && letters[type] ? letters[type] : '?';
 }
 
-static void log_one(void *opaque, enum fake_side from, enum fake_wr_kind kind, const void *bytes,
+static void log_one(void *opaque, enum fabric_side from, enum fabric_wr_kind kind, const void *bytes,
                     uint32_t len_bytes, uint64_t remote_addr)
 {
     struct message_log *log = opaque;
-    char letter = kind == FAKE_WR_WRITE ? 'w' : letter_of(bytes, len_bytes);
+    char letter = kind == FABRIC_WRITE ? 'w' : letter_of(bytes, len_bytes);
 
     (void)remote_addr;
-    if (from != FAKE_ACTIVE)
+    if (from != FABRIC_ACTIVE)
         return;
     if (letter == 'w') {
         log->write_bytes += len_bytes;
@@ -321,7 +321,7 @@ static void log_one(void *opaque, enum fake_side from, enum fake_wr_kind kind, c
 void message_log_start(struct message_log *log)
 {
     memset(log, 0, sizeof(*log));
-    fake_set_tap(log_one, log);
+    fabric_set_tap(log_one, log);
 }
 
 bool message_log_matches(const struct message_log *log, const char *pattern)
@@ -347,20 +347,20 @@ unsigned message_log_count(const struct message_log *log, char letter)
 }
 
 const struct cm_case cm_cases[CM_CASES] = {
-    { 0, 0, -ETIMEDOUT }, /* nothing at all */
-    { RMIG_RDMA_CM_ADDR_ERROR, -ENODEV, -ENODEV },
-    { RMIG_RDMA_CM_ROUTE_ERROR, -ENETUNREACH, -ENETUNREACH },
-    { RMIG_RDMA_CM_CONNECT_ERROR, -ECONNABORTED, -ECONNABORTED },
-    { RMIG_RDMA_CM_UNREACHABLE, -EHOSTUNREACH, -EHOSTUNREACH },
-    { RMIG_RDMA_CM_UNREACHABLE, -110, -ETIMEDOUT },
-    { RMIG_RDMA_CM_REJECTED, 8, -ECONNREFUSED },
-    { RMIG_RDMA_CM_REJECTED, 28, -ECONNREFUSED },
-    { RMIG_RDMA_CM_DISCONNECTED, 0, -ECONNRESET },
-    { RMIG_RDMA_CM_DEVICE_REMOVAL, 0, -ENODEV },
-    { RMIG_RDMA_CM_ADDR_CHANGE, 0, -ETIMEDOUT },
-    { RMIG_RDMA_CM_TIMEWAIT_EXIT, 0, -ETIMEDOUT },
-    { RMIG_RDMA_CM_OTHER, 0, -ETIMEDOUT },
-    { RMIG_RDMA_CM_CONNECT_REQUEST, 0, -ETIMEDOUT },
+    { FABRIC_NO_EVENT, 0, -ETIMEDOUT },
+    { RDMA_CM_EVENT_ADDR_ERROR, -ENODEV, -ENODEV },
+    { RDMA_CM_EVENT_ROUTE_ERROR, -ENETUNREACH, -ENETUNREACH },
+    { RDMA_CM_EVENT_CONNECT_ERROR, -ECONNABORTED, -ECONNABORTED },
+    { RDMA_CM_EVENT_UNREACHABLE, -EHOSTUNREACH, -EHOSTUNREACH },
+    { RDMA_CM_EVENT_UNREACHABLE, -110, -ETIMEDOUT },
+    { RDMA_CM_EVENT_REJECTED, 8, -ECONNREFUSED },
+    { RDMA_CM_EVENT_REJECTED, 28, -ECONNREFUSED },
+    { RDMA_CM_EVENT_DISCONNECTED, 0, -ECONNRESET },
+    { RDMA_CM_EVENT_DEVICE_REMOVAL, 0, -ENODEV },
+    { RDMA_CM_EVENT_ADDR_CHANGE, 0, -ETIMEDOUT },
+    { RDMA_CM_EVENT_TIMEWAIT_EXIT, 0, -ETIMEDOUT },
+    { RDMA_CM_EVENT_MULTICAST_JOIN, 0, -ETIMEDOUT },
+    { RDMA_CM_EVENT_CONNECT_REQUEST, 0, -ETIMEDOUT },
 };
 
 void private_of(uint8_t *bytes, uint32_t version, uint32_t flags, uint64_t session, uint32_t lane,
@@ -373,18 +373,46 @@ void private_of(uint8_t *bytes, uint32_t version, uint32_t flags, uint64_t sessi
     rmig_store_be32(bytes + 20, nlanes);
 }
 
+struct call_failure failure_of(enum api api)
+{
+    struct call_failure failure = { -ENOSPC, fabric_api_name(api) };
+
+    switch (api) {
+    case API_poll_cq: /* gives no reason */
+        failure.rc = -EIO;
+        break;
+    case API_open_device:
+        failure = (struct call_failure){ -ENODEV, "cannot be opened" };
+        break;
+    case API_alloc_pd:
+    case API_create_qp:
+    case API_modify_qp:
+        failure.says = "rdma_create_qp";
+        break;
+    default:
+        break;
+    }
+    return failure;
+}
+
+bool is_release(enum api api)
+{
+    return api == API_dealloc_pd || api == API_dereg_mr || api == API_destroy_cq ||
+           api == API_destroy_qp;
+}
+
 /* --- what is left ----------------------------------------------------------------------------- */
 
-void assert_nothing_left(enum fake_side side)
+void assert_nothing_left(enum fabric_side side)
 {
-    struct fake_counts counts;
+    struct fabric_counts counts;
 
-    fake_get_counts(side, &counts);
+    fabric_get_counts(side, &counts);
     ck_assert_uint_eq(counts.endpoints, 0);
     ck_assert_uint_eq(counts.listeners, 0);
     ck_assert_uint_eq(counts.regions, 0);
     ck_assert_uint_eq(counts.registered_bytes, 0);
-    ck_assert_msg(fake_breach() == NULL, "breach: %s", fake_breach());
+    ck_assert_msg(fabric_breach() == NULL, "breach: %s", fabric_breach());
 }
 
 unsigned count_fds(void)

@@ -13,8 +13,8 @@
 #include <rmig/transport.h>
 
 #include "rdma/conn.h"
-#include "tests/fake/raw_peer.h"
-#include "tests/fake/verbs_fake.h"
+#include "tests/unit/raw_peer.h"
+#include "tests/fabric/control.h"
 #include "tests/unit/rdma_suite.h"
 
 /* --- a call in a thread of its own ------------------------------------------------------------ */
@@ -115,8 +115,17 @@ bool message_log_matches(const struct message_log *log, const char *pattern);
 /* How many of this letter. */
 unsigned message_log_count(const struct message_log *log, char letter);
 
+/* How verbs.c tells that a call failed with ENOSPC. */
+struct call_failure {
+    int rc;
+    const char *says;
+};
+struct call_failure failure_of(enum api api);
+/* Does the call give something up? That it fails is of no use to anybody, and is not looked at. */
+bool is_release(enum api api);
+
 /* Nothing is open or registered on this side, and no contract was breached. */
-void assert_nothing_left(enum fake_side side);
+void assert_nothing_left(enum fabric_side side);
 /* Open file descriptors of this process. */
 unsigned count_fds(void);
 
@@ -126,7 +135,7 @@ void private_of(uint8_t *bytes, uint32_t version, uint32_t flags, uint64_t sessi
 
 /* A CM event in place of the one that is waited for, and what has to follow from it. */
 struct cm_case {
-    enum rmig_rdma_cm_event_type type; /* 0 = no event at all */
+    int type; /* enum rdma_cm_event_type, FABRIC_NO_EVENT */
     int status, rc;
 };
 #define CM_CASES 14

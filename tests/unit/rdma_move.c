@@ -122,6 +122,7 @@ static int source_main(void *arg, struct rmig_err *err)
     char port[8];
     int rc;
 
+    fabric_set_thread_side(FABRIC_ACTIVE);
     snprintf(port, sizeof(port), "%u", m->port);
     m->source_params.port = port;
     rc = ops->connect(&m->source_params, &conn, err);
@@ -181,8 +182,10 @@ static int dest_main(void *arg, struct rmig_err *err)
     const struct rmig_transport_ops *ops = move_ops();
     struct rmig_transport_conn *conn = NULL;
     struct move *m = arg;
-    int rc = ops->accept(m->listener, 2000, &m->dest_params, &conn, err);
+    int rc;
 
+    fabric_set_thread_side(FABRIC_PASSIVE);
+    rc = ops->accept(m->listener, 2000, &m->dest_params, &conn, err);
     ops->listener_close(m->listener);
     if (rc < 0)
         return rc;
@@ -209,8 +212,11 @@ void move_run(struct move *m)
 {
     int limit_ms = m->limit_ms ? m->limit_ms : 10000;
     struct task source, dest;
-    int rc = move_ops()->listen(&m->dest_params, &m->listener, &m->port, &m->dest_err);
+    int rc;
 
+    fabric_set_thread_side(FABRIC_PASSIVE);
+    rc = move_ops()->listen(&m->dest_params, &m->listener, &m->port, &m->dest_err);
+    fabric_set_thread_side(FABRIC_ANY);
     if (rc < 0) {
         rmig_err_set(&m->source_err, -ENOTCONN, "not begun");
         return;
@@ -227,8 +233,8 @@ void move_run(struct move *m)
 
 static void nothing_left(void)
 {
-    for (int side = FAKE_ACTIVE; side < FAKE_SIDES; side++)
-        assert_nothing_left((enum fake_side)side);
+    for (int side = FABRIC_ACTIVE; side < FABRIC_SIDES; side++)
+        assert_nothing_left((enum fabric_side)side);
 }
 
 void move_was_good(const struct move *m)

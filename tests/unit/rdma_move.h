@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma_move.h -- a whole move over the fake verbs: save driver, plugin, plugin, load driver, source and
+ * rdma_move.h -- a whole move over the fabric: save driver, plugin, plugin, load driver, source and
  * destination in a thread each. Both ends report; a hang ends the test.
  */
 #ifndef TESTS_UNIT_RDMA_MOVE_H

@@ -11,7 +11,7 @@
 #include <rmig/cancel.h>
 
 #include "common/clock.h"
-#include "tests/fake/raw_dest.h"
+#include "tests/unit/raw_dest.h"
 #include "tests/unit/rdma_fixture.h"
 
 #define MIB ((uint64_t)1 << 20)
@@ -38,7 +38,7 @@ static inline void step(void *opaque)
 
 static inline void setup(void)
 {
-    fake_reset();
+    fabric_reset();
     err = (struct rmig_err)RMIG_ERR_INIT;
     memset(&dest, 0, sizeof(dest));
     ck_assert_int_eq(rmig_cancel_new(&cancel, NULL), 0);
@@ -52,16 +52,16 @@ static inline void setup(void)
 
 static inline void teardown(void)
 {
-    fake_set_idle_hook(FAKE_ACTIVE, NULL, NULL);
+    fabric_set_idle_hook(FABRIC_ACTIVE, NULL, NULL);
     rmig_rdma_conn_tear_down(&f.conn, false);
     rmig_rdma_source_release(&source);
     source_fixture_release(&f);
     ram_release(&ram);
     ram_release(&copy);
     rmig_cancel_free(cancel);
-    for (int side = FAKE_ACTIVE; side < FAKE_SIDES; side++)
-        assert_nothing_left((enum fake_side)side);
-    fake_reset();
+    for (int side = FABRIC_ACTIVE; side < FABRIC_SIDES; side++)
+        assert_nothing_left((enum fabric_side)side);
+    fabric_reset();
 }
 
 /* Connect to a destination that agrees to these flags. */
@@ -74,7 +74,7 @@ static inline void connect_with(uint32_t flags)
     dest.nblocks = copy.nblocks;
     dest.pin_all = flags & RMIG_WIRE_FLAG_PIN_ALL;
     dest.multi = flags & RMIG_WIRE_FLAG_MULTI_REGISTER;
-    fake_set_idle_hook(FAKE_ACTIVE, step, &dest);
+    fabric_set_idle_hook(FABRIC_ACTIVE, step, &dest);
     message_log_start(&wire);
     rmig_rdma_source_init(&source, &f.conn);
     ck_assert_done(rmig_rdma_source_set_blocks(&source, ram.blocks, ram.nblocks, &err), &err);
@@ -116,11 +116,11 @@ static inline void end(void)
     ck_assert_int_eq(dest.failed, 0);
 }
 
-static inline struct fake_counts counts(void)
+static inline struct fabric_counts counts(void)
 {
-    struct fake_counts c;
+    struct fabric_counts c;
 
-    fake_get_counts(FAKE_ACTIVE, &c);
+    fabric_get_counts(FABRIC_ACTIVE, &c);
     return c;
 }
 

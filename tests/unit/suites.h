@@ -48,7 +48,6 @@ Suite *rdma_chunk_suite(void);
 Suite *rdma_conn_suite(void);
 Suite *rdma_ctrl_suite(void);
 Suite *rdma_dest_suite(void);
-Suite *rdma_fake_suite(void);
 Suite *rdma_lanes_suite(void);
 Suite *rdma_move_suite(void);
 Suite *rdma_plugin_suite(void);

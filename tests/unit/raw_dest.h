@@ -2,15 +2,15 @@
 /*
  * raw_dest.h -- a destination played by hand that answers as the protocol says, and not where it is
  * told to: each answer goes through `tamper` before it is sent. Driven step by step by raw_dest_step(),
- * so that source and destination can share one thread (fake_set_idle_hook).
+ * so that source and destination can share one thread (fabric_set_idle_hook).
  */
-#ifndef TESTS_FAKE_RAW_DEST_H
-#define TESTS_FAKE_RAW_DEST_H
+#ifndef TESTS_UNIT_RAW_DEST_H
+#define TESTS_UNIT_RAW_DEST_H
 
 #include <stdbool.h>
 #include <rmig/ram.h>
 
-#include "tests/fake/raw_peer.h"
+#include "tests/unit/raw_peer.h"
 
 #define RAW_DEST_BLOCKS_MAX 8
 #define RAW_DEST_CHUNKS_MAX 512

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* raw_dest.c -- answers a source's messages, honestly unless told otherwise. */
-#include "tests/fake/raw_dest.h"
+#include "tests/unit/raw_dest.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * raw_peer.h -- one side of the protocol played by hand over the fake verbs, honest or hostile.
+ * raw_peer.h -- one side of the protocol played by hand over rdma/verbs.c, honest or hostile.
  *
  * Nothing is checked that the test did not ask for: any bytes can be sent at any time, any address
  * written to. No function waits longer than its timeout; those without one wait RAW_TIMEOUT_MS.
  * Returns are 0 or more, or a negative errno. One thread at a time per peer.
  */
-#ifndef TESTS_FAKE_RAW_PEER_H
-#define TESTS_FAKE_RAW_PEER_H
+#ifndef TESTS_UNIT_RAW_PEER_H
+#define TESTS_UNIT_RAW_PEER_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 
 #include "rdma/verbs.h"
 #include "rdma/wire.h"
-#include "tests/fake/verbs_fake.h"
+#include "tests/fabric/control.h"
 
 #define RAW_TIMEOUT_MS 5000
 
@@ -29,7 +29,7 @@ struct raw_opts {
     uint32_t recv_bytes;    /* of each receive; 0 = the protocol's maximum */
     uint32_t slot_bytes;     /* longest message either way; 0 = the protocol's maximum */
     uint8_t rnr_retry_count; /* governs the other side's queue pair */
-    uint8_t ack_timeout;    /* 0 = the fake's default */
+    uint8_t ack_timeout;    /* 0 = the device's default */
 };
 
 #define RAW_NO_RECVS 99u

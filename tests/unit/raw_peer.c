@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* raw_peer.c -- a peer of the protocol without any rule of its own, for tests. */
-#include "tests/fake/raw_peer.h"
+#include "tests/unit/raw_peer.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
