@@ -18,7 +18,7 @@ lane           3 the lane itself: tests/softroce/run
 slow           8 the unit tests that wait or try much, and the limits of time that are promised
 leaks          6 the unit tests with the address sanitizer, leaks and use after return too, but for those of rdma
 leaks-rdma     8 the unit tests of rdma likewise
-valgrind       8 the unit tests under valgrind, but for those of rdma
+valgrind       5 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  8 the unit tests of rdma under valgrind
 tsan           6 the unit tests with the thread sanitizer
 soak           6 moves that something happens to: an end killed or cancelled, the link cut, memory refused
