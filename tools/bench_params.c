@@ -220,7 +220,7 @@ static error_t parse_move(int key, char *arg, struct argp_state *state, struct b
         return 0;
     case KEY_SHARED:
         p->shared = true;
-        break;
+        return 0;
     case KEY_ZERO_HOLES:
         p->zero_holes = true;
         return 0;
