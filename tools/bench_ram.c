@@ -146,11 +146,12 @@ int bench_ram_source(struct bench_ram *ram, const struct bench_params *params,
         return rc;
     }
     rc = map_source(ram, total_bytes, params->nblocks, fd, err);
-    if (rc == 0 && !params->ram_file[0]) {
-        rc = bench_content_make(ram, params, stop, err);
-        if (rc < 0)
-            bench_ram_release(ram);
-    }
+    if (rc < 0)
+        return rc;
+    rc = params->ram_file[0] ? bench_content_touch(ram, stop, err)
+                             : bench_content_make(ram, params, stop, err);
+    if (rc < 0)
+        bench_ram_release(ram);
     return rc;
 }
 

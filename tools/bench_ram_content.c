@@ -201,3 +201,35 @@ int bench_content_load(int memfd, const struct bench_params *params, struct rmig
         *total_bytes_p = (uint64_t)st.st_size;
     return rc;
 }
+
+/* --- memory in use ---------------------------------------------------------------------------- */
+
+/* Extents of one unit of a block: its data is read, a byte a page; its holes stay. */
+static void touch_unit(void *opaque, uint64_t unit)
+{
+    const struct rmig_block *block = opaque;
+    off_t base = (off_t)block->fd_offset_bytes, at = base + (off_t)(unit * UNIT_BYTES);
+    off_t end = base + (off_t)block->len_bytes;
+
+    if (end - at > (off_t)UNIT_BYTES)
+        end = at + (off_t)UNIT_BYTES;
+    while (at < end) {
+        off_t hole;
+
+        at = lseek(block->fd, at, SEEK_DATA);
+        if (at < 0 || at >= end)
+            return;
+        hole = lseek(block->fd, at, SEEK_HOLE);
+        for (; at < hole && at < end; at += RMIG_PAGE_BYTES)
+            (void)*(const volatile uint8_t *)((const uint8_t *)block->host + (at - base));
+    }
+}
+
+int bench_content_touch(struct bench_ram *ram, struct rmig_cancel *stop, struct rmig_err *err)
+{
+    for (uint32_t i = 0; i < ram->nblocks; i++)
+        if (!bench_parallel((ram->blocks[i].len_bytes + UNIT_BYTES - 1) / UNIT_BYTES, touch_unit,
+                            &ram->blocks[i], stop))
+            return rmig_err_set(err, -ECANCELED, "cancelled");
+    return 0;
+}

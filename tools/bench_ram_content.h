@@ -19,4 +19,8 @@ int bench_content_load(int memfd, const struct bench_params *params, struct rmig
 int bench_content_make(struct bench_ram *ram, const struct bench_params *params,
                        struct rmig_cancel *stop, struct rmig_err *err);
 
+/** Touch what was loaded, as a guest that has run: it is mapped when a move begins. Holes stay. Returns: 0;
+ * -ECANCELED. */
+int bench_content_touch(struct bench_ram *ram, struct rmig_cancel *stop, struct rmig_err *err);
+
 #endif

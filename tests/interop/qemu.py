@@ -18,7 +18,7 @@ class Qemu:
     a command that runs it."""
 
     def __init__(self, folder, name, machine, firmware=None, mem_mib=16, args=(), program=None,
-                 prefix=(), ram=None):
+                 prefix=(), ram=None, prealloc=False):
         self.name, self.machine = name, machine
         self.ram = ram or os.path.join(folder, name + ".ram")
         self.serial = os.path.join(folder, name + ".serial")
@@ -27,7 +27,8 @@ class Qemu:
         self.own = [self.serial, self.qmp] + ([] if ram else [self.ram])
         command = [program or os.environ.get("QEMU", "qemu-system-x86_64"),
                    "-machine", f"{machine},accel=tcg,memory-backend=mem", "-m", str(mem_mib),
-                   "-object", f"memory-backend-file,id=mem,size={mem_mib}M,mem-path={self.ram},share=on",
+                   "-object", f"memory-backend-file,id=mem,size={mem_mib}M,mem-path={self.ram},share=on"
+                   + (",prealloc=on" if prealloc else ""),
                    "-rtc", "base=2020-01-01,clock=vm",  # stands still with the guest
                    "-nodefaults", "-display", "none", "-vga", "none",
                    "-chardev", f"file,id=serial,path={self.serial}", "-serial", "chardev:serial",
