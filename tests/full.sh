@@ -22,7 +22,7 @@ valgrind       5 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  8 the unit tests of rdma under valgrind
 tsan           6 the unit tests with the thread sanitizer
 soak           6 moves that something happens to: an end killed or cancelled, the link cut, memory refused
-speed          7 goodput beside that of a stock QEMU, by TCP and RDMA, as ratios; only what arrived is judged
+speed          8 goodput beside that of a stock QEMU, by TCP and RDMA, as ratios; only what arrived is judged
 mutants        8 a fault planted in each layer: a test of the gate goes red
 without-rdma   4 the build and make check where there is no libibverbs
 clang          7 the build and make check with clang, memory filled with junk before it is used
@@ -157,7 +157,7 @@ part_speed()
 {
     local rc
     must build fast --enable-werror CFLAGS='-O2 -g1'
-    "$work/src/tests/bench/vs-qemu" --build="$work/fast"
+    "$work/src/tests/bench/vs-qemu" --size=1024 --build="$work/fast"
     rc=$?
     if [ "$rc" -eq 77 ]; then
         skip "tests/bench/vs-qemu" "there is no QEMU"
