@@ -36,6 +36,8 @@ struct rmig_load {
     uint8_t *listed;           /* per block: was it in the peer's list? */
     uint32_t record_block;     /* block of the last page record, UINT32_MAX: none yet */
     struct rmig_extent extent; /* of record_block, what is known of its backing file */
+    uint32_t hole_block;       /* block whose holes were filled last, UINT32_MAX: none yet */
+    bool hole_block_takes_writes;
 };
 
 /** Most names that a capabilities subsection may list before it is refused unread. */
@@ -97,6 +99,16 @@ int rmig_load_block_list(struct rmig_load *load, uint64_t total_bytes, struct rm
 /** load_ram.c: what follows the type byte and the head (START) or id (PART, END), up to the footer.
  */
 int rmig_load_ram_body(struct rmig_load *load, enum rmig_section type, struct rmig_err *err);
+
+/**
+ * load_hole.c: the bytes of the page at offset_bytes of record_block come next, and extent says that
+ * its file has a hole there. They are written through the file, and with them the pages that stand
+ * behind in the stream's buffer and in the hole: to be allocated and filled by one call costs less
+ * than a page fault each, and a file system that is full is an error and not a signal.
+ * Returns: how many pages were got and written; 0 none, the file or the stream cannot; -ENOSPC, -EDQUOT
+ * the file has no room.
+ */
+int rmig_load_fill_hole(struct rmig_load *load, uint64_t offset_bytes, struct rmig_err *err);
 
 /** load_device.c: what follows a FULL section's head, footer included. */
 int rmig_load_device(struct rmig_load *load, const struct rmig_section_head *head,
