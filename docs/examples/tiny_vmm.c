@@ -106,7 +106,8 @@ int main(int argc, char **argv)
         rc = rmig_source_new(&source, argv[1], &ops, NULL, NULL, &err);
         if (rc == 0)
             rc = rmig_source_run(source, &err);
-    }
+    } else if (rc == 0)
+        rc = rmig_err_set(&err, -EINVAL, "usage: tiny_vmm [--incoming] URI");
     if (rc < 0)
         fprintf(stderr, "tiny_vmm: %s\n", err.msg);
     rmig_source_free(source);
