@@ -91,6 +91,7 @@ run_step()
     local text=$1 pid rc stage
     shift
     step=$((step + 1)) begun=$SECONDS
+    [ "$tty" = 1 ] || printf '%-52s ' "$text"
     echo "=== $text" >>"$log"
     set -m # a process group of its own, to be ended as one
     "$@" >>"$log" 2>&1 </dev/null &
@@ -107,11 +108,13 @@ run_step()
     child=
     [ "$tty" = 0 ] || printf '\r\033[K'
     if [ "$rc" -ne 0 ]; then
+        [ "$tty" = 1 ] || echo
         echo "failed: $text (status $rc); the end of $log:"
         tail -n 25 "$log" | sed 's/^/  | /'
         exit 1
     fi
-    printf '%-52s %4d s\n' "$text" $((SECONDS - begun))
+    [ "$tty" = 0 ] || printf '%-52s ' "$text"
+    printf '%4d s\n' $((SECONDS - begun))
 }
 
 packages()
@@ -215,6 +218,14 @@ esac
     exit 2
 }
 
+case $lane in
+'' | host | guest | uml) ;;
+*)
+    echo "tools/quickstart.sh: --lane=$lane: host, guest or uml" >&2
+    exit 2
+    ;;
+esac
+
 tty=0
 [ ! -t 1 ] || tty=1
 step=0 steps=3 begun=0 child=
@@ -247,3 +258,4 @@ run_step "moves by RDMA and by TCP, $place" "$top/tests/softroce/run" "--lane=$l
     --out="$out" -- "$self" --measure "$image" "$out" "$build" "$runs" "$place" $rows
 table || exit 1
 echo "$SECONDS s in all; log: $log"
+echo "next, for example: $build/run rdma_migrate_bench --loopback --ram=$image --compare"
