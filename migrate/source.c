@@ -313,13 +313,19 @@ static int pause_guest(struct rmig_source *s, struct rmig_err *err)
 
 static int check_deadline(struct rmig_source *s, struct rmig_err *err)
 {
+    char rates[96];
+
     if (!s->expired && rmig_now_ns() < s->deadline_ns)
         return 0;
-    return rmig_err_set(err, -ETIME, "did not converge in %u ms: %.1f MiB are left, the guest dirties "
-                        "%.1f MB/s, the link takes %.1f MB/s; raise the deadline or the downtime "
-                        "limit, or let auto-converge slow the guest", s->opts.deadline_ms,
+    rates[0] = '\0';
+    if (s->pace.dirty_rate_bytes_per_s > 0 && s->pace.rate_bytes_per_s > 0)
+        snprintf(rates, sizeof(rates), ", the guest dirties %.1f MB/s, the link takes %.1f MB/s",
+                 s->pace.dirty_rate_bytes_per_s / 1e6, s->pace.rate_bytes_per_s / 1e6);
+    return rmig_err_set(err, -ETIME, "did not converge in %u ms: %.1f MiB are left%s; give it more "
+                        "time, more bandwidth or a longer downtime, or slow the guest",
+                        s->opts.deadline_ms,
                         (double)rmig_save_stats(s->save)->remaining_pages * RMIG_PAGE_BYTES / (1 << 20),
-                        s->pace.dirty_rate_bytes_per_s / 1e6, s->pace.rate_bytes_per_s / 1e6);
+                        rates);
 }
 
 /* Until the guest is paused. */

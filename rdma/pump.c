@@ -141,6 +141,9 @@ static int poll_completions(struct rmig_rdma_pump *pump)
     return total;
 }
 
+/* IB_CM_REJ_INVALID_SERVICE_ID (InfiniBand Architecture Specification, vol. 1, 12.6.7.2). */
+#define CM_REJECT_NO_LISTENER 8
+
 /* --- CM events -------------------------------------------------------------------------------- */
 
 static void cm_failure(struct rmig_rdma_pump *pump, const struct rmig_rdma_cm_event *event)
@@ -151,8 +154,9 @@ static void cm_failure(struct rmig_rdma_pump *pump, const struct rmig_rdma_cm_ev
     switch (event->type) {
     case RMIG_RDMA_CM_REJECTED:
         rmig_err_set(&err, -ECONNREFUSED,
-                     "peer %s refused the RDMA connection (CM reject reason %d)", pump->peer,
-                     event->status);
+                     "peer %s refused the RDMA connection (CM reject reason %d%s)", pump->peer,
+                     event->status,
+                     event->status == CM_REJECT_NO_LISTENER ? ": nobody listens there" : "");
         break;
     case RMIG_RDMA_CM_ADDR_ERROR:
         rmig_err_set(&err, code, "no RDMA path to %s: address resolution: %s", pump->peer,

@@ -36,7 +36,8 @@ static int open_kvm(struct kvm_machine *m, struct rmig_err *err)
 {
     m->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (m->kvm_fd < 0)
-        return failed(err, "/dev/kvm");
+        return rmig_err_set(err, -errno, "/dev/kvm: %s; this needs a host with KVM (modprobe kvm_intel "
+                            "or kvm_amd) and the right to use it", strerror(errno));
     m->vm_fd = ioctl(m->kvm_fd, KVM_CREATE_VM, 0);
     if (m->vm_fd < 0)
         return failed(err, "KVM_CREATE_VM");

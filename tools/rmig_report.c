@@ -117,13 +117,17 @@ static json_t *object(const struct report *r, const struct guest_ram *ram,
 static void summary(const struct report *r, const struct guest_ram *ram, uint64_t total_ns)
 {
     const struct rmig_ram_stats *stats = r->out.total_ram_bytes ? &r->out : &r->in;
-    char size[32], time[32];
+    /* A relay leaves out what was zero from the start; a receiver over RDMA sees it in what it stored. */
+    uint64_t zero_pages = r->in.zero_pages > r->out.zero_pages ? r->in.zero_pages : r->out.zero_pages;
+    double zero = 100.0 * (double)(zero_pages * RMIG_PAGE_BYTES) / (double)stats->total_ram_bytes;
+    char size[32], time[32], share[32] = "";
 
-    printf("%s: %u RAM blocks, %s, %.1f %% of it zero; %zu bytes of device state; %s\n",
+    if (zero_pages)
+        snprintf(share, sizeof(share), ", %.1f %% of it zero", zero < 100 ? zero : 100);
+    printf("%s: %u RAM blocks, %s%s; %zu bytes of device state; %s\n",
            ram->machine[0] ? ram->machine : "guest", ram->nblocks,
-           bench_format_size(size, sizeof(size), stats->total_ram_bytes),
-           100.0 * (double)(stats->zero_pages * RMIG_PAGE_BYTES) / (double)stats->total_ram_bytes,
-           ram->tail_bytes, bench_format_ns(time, sizeof(time), total_ns));
+           bench_format_size(size, sizeof(size), stats->total_ram_bytes), share, ram->tail_bytes,
+           bench_format_ns(time, sizeof(time), total_ns));
 }
 
 void report_end(struct report *report, const struct guest_ram *ram, const struct rmig_err *err)
