@@ -56,11 +56,8 @@ static int open_json(struct client *c, struct rmig_err *err)
 static int make_guest(struct client *c, struct rmig_err *err)
 {
     const struct bench_params *p = c->params;
-    int rc;
+    int rc = bench_ram_map_guest(&c->ram, err);
 
-    if (getrandom(&c->source.token, sizeof(c->source.token), 0) != sizeof(c->source.token))
-        return rmig_err_set(err, -errno, "getrandom: %s", strerror(errno));
-    rc = bench_ram_map_guest(&c->ram, err);
     if (rc == 0)
         rc = bench_vm_check(p, &c->ram, err);
     if (rc < 0)
@@ -69,9 +66,9 @@ static int make_guest(struct client *c, struct rmig_err *err)
                            p->dirty_set_bytes, &c->source.guest, err);
 }
 
-static int make_ram(struct client *c, struct rmig_cancel *stop, struct rmig_err *err)
+static int fill_ram(struct client *c, struct rmig_cancel *stop, struct rmig_err *err)
 {
-    int rc = bench_ram_source(&c->ram, c->params, stop, err);
+    int rc = bench_ram_fill(&c->ram, c->params, stop, err);
 
     return rc < 0 || c->params->dirty_rate_bytes_per_s == 0 ? rc : make_guest(c, err);
 }
@@ -158,14 +155,19 @@ static enum bench_exit run_all(struct client *c)
     enum bench_exit status = BENCH_OK, last = BENCH_OK;
 
     for (uint32_t i = 1; i <= p->runs && goes_on(last); i++) {
-        last = run_once(c, p->compare ? BENCH_RDMA : p->transport, i);
+        /* RDMA and TCP take turns in going first. */
+        enum bench_transport first = !p->compare ? p->transport : i % 2 ? BENCH_RDMA : BENCH_TCP;
+
+        last = run_once(c, first, i);
         status = worse(status, last);
         if (p->compare && !c->results[c->count - 1].session_over) {
-            last = run_once(c, BENCH_TCP, i);
+            last = run_once(c, first == BENCH_RDMA ? BENCH_TCP : BENCH_RDMA, i);
             status = worse(status, last);
         }
     }
-    bench_report_table(c->text, c->results, c->count);
+    bench_report_table(c->text, p, c->results, c->count);
+    if (p->compare)
+        bench_report_ratio(c->text, c->results, c->count);
     return status;
 }
 
@@ -174,20 +176,30 @@ static enum bench_exit session(struct client *c, const char *host, const char *p
 {
     struct rmig_err err = RMIG_ERR_INIT;
     enum bench_exit status;
-    int rc = make_ram(c, stop, &err);
+    int rc;
 
-    if (rc < 0)
-        return complain(rc == -ECANCELED ? BENCH_TRANSFER : BENCH_USAGE, &err);
+    if (bench_ram_source(&c->ram, c->params, &err) < 0)
+        return complain(BENCH_USAGE, &err);
+    if (getrandom(&c->source.token, sizeof(c->source.token), 0) != sizeof(c->source.token)) {
+        rmig_err_set(&err, -errno, "getrandom: %s", strerror(errno));
+        return complain(BENCH_USAGE, &err);
+    }
     c->room = c->params->runs * (c->params->compare ? 2 : 1);
     c->results = calloc(c->room, sizeof(*c->results));
     if (!c->results) {
         rmig_err_set(&err, -ENOMEM, "--runs: out of memory for %u results", c->room);
         return complain(BENCH_USAGE, &err);
     }
+    /* Before the RAM is filled, which takes its time: a server may not be there, or not have the room. */
     if (bench_ctl_connect(&c->ctl, host, port, stop, &err) < 0 || prepare(c, &err) < 0)
         return rmig_cancel_triggered(stop) ? complain(BENCH_TRANSFER, &err) : no_session(c, &err);
     c->source.host = host;
     header(c, host, port);
+    rc = fill_ram(c, stop, &err);
+    if (rc < 0) {
+        bench_ctl_send_error(&c->ctl, &err);
+        return complain(rc == -ECANCELED ? BENCH_TRANSFER : BENCH_USAGE, &err);
+    }
     status = run_all(c);
     if (!c->results[c->count - 1].session_over)
         (void)bench_ctl_send(&c->ctl, json_pack("{s:s}", "op", "bye"), NULL); /* a courtesy */

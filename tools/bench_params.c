@@ -11,6 +11,8 @@
 
 #include "tools/bench_units.h"
 
+#define COMPARE_RUNS 3 /* the first pays for memory that nothing has touched yet */
+
 enum group { BOTH_ENDS = 1, SERVER, CLIENT, GUEST, OUTPUT };
 
 enum key {
@@ -72,8 +74,9 @@ static const struct argp_option options[] = {
      CLIENT},
     {"loopback", KEY_LOOPBACK, NULL, 0,
      "Run the server too, as a second process; HOST: a local address", CLIENT},
-    {"runs", KEY_RUNS, "N", 0, "Move N times (default 1)", CLIENT},
-    {"compare", KEY_COMPARE, NULL, 0, "Move by RDMA and by TCP in turn", CLIENT},
+    {"runs", KEY_RUNS, "N", 0, "Move N times (default 1; with --compare 3)", CLIENT},
+    {"compare", KEY_COMPARE, NULL, 0,
+     "Move by RDMA and by TCP, a run of each in turn, and print the ratio of their medians", CLIENT},
     {.doc = "A guest that runs on while it is moved:", .group = GUEST},
     {"dirty-rate", KEY_DIRTY_RATE, "MB/s", 0,
      "Write to pages at this rate while they are moved (default 0)", GUEST},
@@ -305,7 +308,7 @@ static void parse_host(struct argp_state *state, const char *arg, struct bench_p
         argp_failure(state, BENCH_USAGE, 0, "'%s': the host is missing", arg);
     memcpy(p->host, uri.host, sizeof(p->host));
     memcpy(p->port, uri.port, sizeof(p->port));
-    p->transport = rdma ? BENCH_RDMA : BENCH_TCP;
+    p->host_transport = rdma ? BENCH_RDMA : BENCH_TCP;
 }
 
 /* An option of the other end would have no effect, and nobody would notice. */
@@ -324,25 +327,57 @@ static void check_ends(struct argp_state *state, const struct bench_params *p)
                      p->server_option);
 }
 
+/* What the transport is, and what would have no effect on it. */
+static void check_transport(struct argp_state *state, struct bench_params *p)
+{
+    const char *of_rdma = p->pin_all            ? "pin-all"
+                          : p->nqueue_pairs > 1 ? "qp"
+                          : p->device[0]        ? "device"
+                                                : NULL;
+
+    if (p->host_transport != BENCH_AUTO) {
+        if (p->transport != BENCH_AUTO && p->transport != p->host_transport)
+            argp_failure(state, BENCH_USAGE, 0, "--transport=%s: HOST says %s:",
+                         bench_transport_name(p->transport),
+                         bench_transport_name(p->host_transport));
+        p->transport = p->host_transport;
+    }
+    if (p->compare && p->transport != BENCH_AUTO)
+        argp_failure(state, BENCH_USAGE, 0,
+                     "--compare moves by RDMA and by TCP: not with --transport=%s",
+                     bench_transport_name(p->transport));
+    if (p->transport == BENCH_TCP && of_rdma)
+        argp_failure(state, BENCH_USAGE, 0, "--%s is for RDMA, and the transport is tcp", of_rdma);
+}
+
+static void check_content(struct argp_state *state, struct bench_params *p)
+{
+    if (p->ram_file[0] && p->size_bytes)
+        argp_failure(state, BENCH_USAGE, 0, "--size: with --ram it is the size of the file");
+    if (p->ram_file[0] && (p->zero_fraction > 0 || p->zero_holes))
+        argp_failure(state, BENCH_USAGE, 0, "--%s: with --ram the zero pages are those of the file",
+                     p->zero_holes ? "zero-holes" : "zero-fraction");
+    if (p->size_bytes == 0)
+        p->size_bytes = BENCH_GIB;
+    if (!p->ram_file[0] && p->size_bytes / RMIG_PAGE_BYTES < p->nblocks)
+        argp_failure(state, BENCH_USAGE, 0,
+                     "--blocks: %u blocks of %llu bytes are less than a page each", p->nblocks,
+                     (unsigned long long)(p->size_bytes / p->nblocks));
+    if (p->dirty_set_bytes && p->dirty_rate_bytes_per_s == 0)
+        argp_failure(state, BENCH_USAGE, 0, "--dirty-set: nothing is written without --dirty-rate");
+}
+
 static void check(struct argp_state *state, struct bench_params *p)
 {
     bool server = !p->host[0] && !p->loopback;
 
     check_ends(state, p);
-    if (p->ram_file[0] && p->size_bytes)
-        argp_failure(state, BENCH_USAGE, 0, "--size: with --ram it is the size of the file");
-    if (p->size_bytes == 0)
-        p->size_bytes = BENCH_GIB;
+    check_transport(state, p);
+    check_content(state, p);
+    if (p->runs == 0)
+        p->runs = p->compare ? COMPARE_RUNS : 1;
     if (!server && !p->loopback && !strcmp(p->port, "0"))
         argp_failure(state, BENCH_USAGE, 0, "--port: 0 is for the server, which picks one");
-    if (!p->ram_file[0] && p->size_bytes / RMIG_PAGE_BYTES < p->nblocks)
-        argp_failure(state, BENCH_USAGE, 0,
-                     "--blocks: %u blocks of %llu bytes are less than a page each", p->nblocks,
-                     (unsigned long long)(p->size_bytes / p->nblocks));
-    if (p->compare && p->transport != BENCH_AUTO)
-        argp_failure(state, BENCH_USAGE, 0,
-                     "--compare moves by RDMA and by TCP: not with --transport=%s",
-                     bench_transport_name(p->transport));
 }
 
 /* For check_ends(): which end the option is for. */
@@ -395,8 +430,8 @@ void bench_params_parse(struct bench_params *params, int argc, char **argv)
         .nblocks = 1,
         .seed = 1,
         .transport = BENCH_AUTO,
+        .host_transport = BENCH_AUTO,
         .nqueue_pairs = 1,
-        .runs = 1,
         .downtime_limit_ns = 300 * BENCH_NS_PER_MS,
         .time_limit_ns = 300 * BENCH_NS_PER_S,
     };

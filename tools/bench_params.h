@@ -53,6 +53,7 @@ struct bench_params {
     uint64_t seed;
     /* how */
     enum bench_transport transport;
+    enum bench_transport host_transport; /* that HOST names; BENCH_AUTO: none */
     bool pin_all;
     uint32_t nqueue_pairs;
     uint64_t max_bandwidth_bytes_per_s; /* 0 = no limit */

@@ -126,33 +126,30 @@ static int map_source(struct bench_ram *ram, uint64_t total_bytes, uint32_t nblo
 }
 
 int bench_ram_source(struct bench_ram *ram, const struct bench_params *params,
-                     struct rmig_cancel *stop, struct rmig_err *err)
+                     struct rmig_err *err)
 {
-    uint64_t total_bytes = params->size_bytes;
-    int fd = memfd_create("bench-ram", MFD_CLOEXEC);
-    int rc;
+    uint64_t total_bytes;
+    int rc = bench_content_size(params, &total_bytes, err), fd;
 
+    if (rc < 0)
+        return rc;
+    fd = memfd_create("bench-ram", MFD_CLOEXEC);
     if (fd < 0)
         return rmig_err_set(err, -errno, "memfd_create: %s", strerror(errno));
-    if (params->ram_file[0])
-        rc = bench_content_load(fd, params, stop, &total_bytes, err);
-    else if (ftruncate(fd, (off_t)total_bytes) < 0)
+    if (ftruncate(fd, (off_t)total_bytes) < 0) {
         rc = rmig_err_set(err, -errno, "memfd of %llu bytes: %s", (unsigned long long)total_bytes,
                           strerror(errno));
-    else
-        rc = 0;
-    if (rc < 0) {
         close(fd);
         return rc;
     }
-    rc = map_source(ram, total_bytes, params->nblocks, fd, err);
-    if (rc < 0)
-        return rc;
-    rc = params->ram_file[0] ? bench_content_touch(ram, stop, err)
-                             : bench_content_make(ram, params, stop, err);
-    if (rc < 0)
-        bench_ram_release(ram);
-    return rc;
+    return map_source(ram, total_bytes, params->nblocks, fd, err);
+}
+
+int bench_ram_fill(struct bench_ram *ram, const struct bench_params *params,
+                   struct rmig_cancel *stop, struct rmig_err *err)
+{
+    return params->ram_file[0] ? bench_content_load(ram, params, stop, err)
+                               : bench_content_make(ram, params, stop, err);
 }
 
 int bench_ram_destination(struct bench_ram *ram, const uint64_t *lens_bytes, uint32_t nblocks,

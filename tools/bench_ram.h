@@ -23,12 +23,19 @@ struct bench_ram {
 };
 
 /**
- * The source's RAM: a memfd with the content of params->ram_file, or made-up content. Returns: 0;
- * -EINVAL the file is empty or no multiple of a page, or cannot be read; -ENOMEM; -ECANCELED by
- * stop; an errno.
+ * The source's RAM, a memfd, as large as params->ram_file or params->size_bytes; nothing is in it.
+ * Returns: 0; -EINVAL the file is empty or no multiple of a page, or cannot be read; -ENOMEM; an
+ * errno.
  */
 int bench_ram_source(struct bench_ram *ram, const struct bench_params *params,
-                     struct rmig_cancel *stop, struct rmig_err *err);
+                     struct rmig_err *err);
+
+/**
+ * Put params->ram_file, or made-up content, into it: some tenths of a second a GiB. Returns: 0; -EINVAL
+ * the file cannot be read, or has another size now; -ECANCELED by stop.
+ */
+int bench_ram_fill(struct bench_ram *ram, const struct bench_params *params,
+                   struct rmig_cancel *stop, struct rmig_err *err);
 
 /** The destination's RAM, zeroed and untouched; shared: a memfd. Returns: 0; -ENOMEM; an errno. */
 int bench_ram_destination(struct bench_ram *ram, const uint64_t *lens_bytes, uint32_t nblocks,

@@ -14,6 +14,7 @@
 #include "tools/bench_units.h"
 
 #define UNIT_BYTES (4u << 20)
+#define COPY_BYTES (256 << 10)
 
 /* splitmix64: each output depends on a counter alone, so that the pages can be made in any order.
  */
@@ -81,83 +82,77 @@ static int check_room(uint64_t bytes, struct rmig_err *err)
 int bench_content_make(struct bench_ram *ram, const struct bench_params *params,
                        struct rmig_cancel *stop, struct rmig_err *err)
 {
-    double touched = params->zero_holes ? 1 - params->zero_fraction : 1;
-    int rc = check_room((uint64_t)((double)ram->total_bytes * touched), err);
     struct maker m = {.params = params};
 
-    for (uint32_t i = 0; rc == 0 && i < ram->nblocks; i++) {
+    for (uint32_t i = 0; i < ram->nblocks; i++) {
         m.block = &ram->blocks[i];
         if (!bench_parallel((m.block->len_bytes + UNIT_BYTES - 1) / UNIT_BYTES, make_unit, &m,
                             stop))
-            rc = rmig_err_set(err, -ECANCELED, "cancelled");
+            return rmig_err_set(err, -ECANCELED, "cancelled");
         m.first_page += m.block->len_bytes / RMIG_PAGE_BYTES;
     }
-    return rc;
+    return 0;
 }
 
-/* A file on its way into the memfd, mapped. */
-struct loader {
+/* --- a file's content ------------------------------------------------------------------------- */
+
+/* What is done with the data of a file, in units and on all CPUs. */
+struct walk {
     int fd;
-    uint8_t *to;
-    off_t from, end; /* of the extent at hand */
+    off_t from, end; /* the data at hand */
     struct rmig_cancel *stop;
     atomic_int error;
+    int to;                        /* of a copy: the memfd */
+    const struct rmig_block *block; /* of a touch */
 };
 
-static void load_unit(void *opaque, uint64_t unit)
+static void unit_range(const struct walk *w, uint64_t unit, off_t *at_p, off_t *end_p)
 {
-    struct loader *l = opaque;
-    off_t at = l->from + (off_t)unit * UNIT_BYTES;
-    off_t end = l->end - at > (off_t)UNIT_BYTES ? at + (off_t)UNIT_BYTES : l->end;
+    *at_p = w->from + (off_t)(unit * UNIT_BYTES);
+    *end_p = w->end - *at_p > (off_t)UNIT_BYTES ? *at_p + (off_t)UNIT_BYTES : w->end;
+}
 
+/* Calls fn for the units of [start, end) that hold data; holes are passed over. Returns: 0 or an errno. */
+static int each_extent(struct walk *w, off_t start, off_t end, bench_unit_fn fn)
+{
+    for (off_t at = start; at < end && atomic_load(&w->error) == 0; at = w->end) {
+        w->from = lseek(w->fd, at, SEEK_DATA);
+        if ((w->from < 0 && errno == ENXIO) || w->from >= end)
+            return 0; /* a hole to the end */
+        if (w->from < 0)
+            w->from = at; /* no holes on this file system */
+        w->end = lseek(w->fd, w->from, SEEK_HOLE);
+        if (w->end <= w->from || w->end > end)
+            w->end = end;
+        if (!bench_parallel(((uint64_t)(w->end - w->from) + UNIT_BYTES - 1) / UNIT_BYTES, fn, w,
+                            w->stop))
+            return ECANCELED;
+    }
+    return atomic_load(&w->error);
+}
+
+/* By way of a buffer that stays in the cache: the memfd's pages are allocated with what belongs in them. */
+static void copy_unit(void *opaque, uint64_t unit)
+{
+    struct walk *w = opaque;
+    uint8_t buffer[COPY_BYTES];
+    off_t at, end;
+
+    unit_range(w, unit, &at, &end);
     while (at < end) {
-        ssize_t n = pread(l->fd, l->to + at, (size_t)(end - at), at);
+        size_t want = end - at > COPY_BYTES ? COPY_BYTES : (size_t)(end - at);
+        ssize_t n = pread(w->fd, buffer, want, at);
 
+        if (n == 0)
+            errno = ENODATA;
+        else if (n > 0)
+            n = pwrite(w->to, buffer, (size_t)n, at);
         if (n <= 0) {
-            atomic_store(&l->error, n < 0 ? errno : ENODATA);
+            atomic_store(&w->error, errno);
             return;
         }
         at += n;
     }
-}
-
-/* Extent by extent: what the file has no data for stays a hole. */
-static int load_extents(struct loader *l, off_t size)
-{
-    for (off_t at = 0; at < size && atomic_load(&l->error) == 0; at = l->end) {
-        l->from = lseek(l->fd, at, SEEK_DATA);
-        if (l->from < 0 && errno == ENXIO)
-            return 0; /* a hole to the end */
-        if (l->from < 0)
-            l->from = at; /* no holes on this file system */
-        l->end = lseek(l->fd, l->from, SEEK_HOLE);
-        if (l->end <= l->from || l->end > size)
-            l->end = size;
-        if (!bench_parallel(((uint64_t)(l->end - l->from) + UNIT_BYTES - 1) / UNIT_BYTES, load_unit,
-                            l, l->stop))
-            return ECANCELED;
-    }
-    return atomic_load(&l->error);
-}
-
-static int load_data(int memfd, int fd, const char *path, off_t size, struct rmig_cancel *stop,
-                     struct rmig_err *err)
-{
-    struct loader l = {.fd = fd, .stop = stop};
-    int rc;
-
-    l.to = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
-    if (l.to == MAP_FAILED)
-        return rmig_err_set(err, -ENOMEM, "--ram: cannot map the content of %.128s: %s", path,
-                            strerror(errno));
-    rc = load_extents(&l, size);
-    munmap(l.to, (size_t)size);
-    if (rc == ECANCELED)
-        return rmig_err_set(err, -ECANCELED, "cancelled");
-    if (rc)
-        return rmig_err_set(err, -EINVAL, "--ram: %.128s: %s", path,
-                            rc == ENODATA ? "became shorter while it was read" : strerror(rc));
-    return 0;
 }
 
 static int check_file(const struct stat *st, const char *path, uint32_t nblocks,
@@ -178,58 +173,82 @@ static int check_file(const struct stat *st, const char *path, uint32_t nblocks,
     return check_room((uint64_t)st->st_blocks * 512, err);
 }
 
-int bench_content_load(int memfd, const struct bench_params *params, struct rmig_cancel *stop,
-                       uint64_t *total_bytes_p, struct rmig_err *err)
+static int open_file(const struct bench_params *params, struct stat *st, struct rmig_err *err)
 {
     const char *path = params->ram_file;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    int rc;
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
 
     if (fd < 0)
         return rmig_err_set(err, -EINVAL, "--ram: cannot read %.128s: %s", path, strerror(errno));
-    if (fstat(fd, &st) < 0)
+    if (fstat(fd, st) < 0)
         rc = rmig_err_set(err, -EINVAL, "--ram: %.128s: %s", path, strerror(errno));
     else
-        rc = check_file(&st, path, params->nblocks, err);
-    if (rc == 0 && ftruncate(memfd, st.st_size) < 0)
-        rc = rmig_err_set(err, -ENOMEM, "--ram: no memory for %.128s: %s", path, strerror(errno));
-    if (rc == 0)
-        rc = load_data(memfd, fd, path, st.st_size, stop, err);
-    close(fd);
-    if (rc == 0)
-        *total_bytes_p = (uint64_t)st.st_size;
-    return rc;
+        rc = check_file(st, path, params->nblocks, err);
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    return fd;
 }
 
-/* --- memory in use ---------------------------------------------------------------------------- */
+int bench_content_size(const struct bench_params *params, uint64_t *total_bytes_p,
+                       struct rmig_err *err)
+{
+    double touched = params->zero_holes ? 1 - params->zero_fraction : 1;
+    struct stat st;
+    int fd;
 
-/* Extents of one unit of a block: its data is read, a byte a page; its holes stay. */
+    *total_bytes_p = params->size_bytes;
+    if (!params->ram_file[0])
+        return check_room((uint64_t)((double)params->size_bytes * touched), err);
+    fd = open_file(params, &st, err);
+    if (fd < 0)
+        return fd;
+    close(fd);
+    *total_bytes_p = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int copy_error(const char *path, int error, struct rmig_err *err)
+{
+    if (error == ECANCELED)
+        return rmig_err_set(err, -ECANCELED, "cancelled");
+    return rmig_err_set(err, -EINVAL, "--ram: %.128s: %s", path,
+                        error == ENODATA ? "became shorter while it was read" : strerror(error));
+}
+
+/* A byte a page is read, as by a guest that has run. */
 static void touch_unit(void *opaque, uint64_t unit)
 {
-    const struct rmig_block *block = opaque;
-    off_t base = (off_t)block->fd_offset_bytes, at = base + (off_t)(unit * UNIT_BYTES);
-    off_t end = base + (off_t)block->len_bytes;
+    const struct walk *w = opaque;
+    const uint8_t *host = w->block->host;
+    off_t at, end;
 
-    if (end - at > (off_t)UNIT_BYTES)
-        end = at + (off_t)UNIT_BYTES;
-    while (at < end) {
-        off_t hole;
-
-        at = lseek(block->fd, at, SEEK_DATA);
-        if (at < 0 || at >= end)
-            return;
-        hole = lseek(block->fd, at, SEEK_HOLE);
-        for (; at < hole && at < end; at += RMIG_PAGE_BYTES)
-            (void)*(const volatile uint8_t *)((const uint8_t *)block->host + (at - base));
-    }
+    unit_range(w, unit, &at, &end);
+    for (; at < end; at += RMIG_PAGE_BYTES)
+        (void)*(const volatile uint8_t *)(host + (at - (off_t)w->block->fd_offset_bytes));
 }
 
-int bench_content_touch(struct bench_ram *ram, struct rmig_cancel *stop, struct rmig_err *err)
+int bench_content_load(struct bench_ram *ram, const struct bench_params *params,
+                       struct rmig_cancel *stop, struct rmig_err *err)
 {
-    for (uint32_t i = 0; i < ram->nblocks; i++)
-        if (!bench_parallel((ram->blocks[i].len_bytes + UNIT_BYTES - 1) / UNIT_BYTES, touch_unit,
-                            &ram->blocks[i], stop))
-            return rmig_err_set(err, -ECANCELED, "cancelled");
-    return 0;
+    struct walk copy = {.stop = stop, .to = ram->fd};
+    struct stat st;
+    int error;
+
+    copy.fd = open_file(params, &st, err);
+    if (copy.fd < 0)
+        return copy.fd;
+    error = (uint64_t)st.st_size == ram->total_bytes
+                ? each_extent(&copy, 0, st.st_size, copy_unit)
+                : ENODATA;
+    close(copy.fd);
+    for (uint32_t i = 0; error == 0 && i < ram->nblocks; i++) {
+        const struct rmig_block *block = &ram->blocks[i];
+        struct walk touch = {.fd = ram->fd, .stop = stop, .block = block};
+        off_t start = (off_t)block->fd_offset_bytes;
+
+        error = each_extent(&touch, start, start + (off_t)block->len_bytes, touch_unit);
+    }
+    return error ? copy_error(params->ram_file, error, err) : 0;
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <rmig/rmig.h>
 
@@ -138,7 +139,21 @@ static void table_row(FILE *to, const struct bench_result *r)
                                         : "no");
 }
 
-void bench_report_table(FILE *to, const struct bench_result *results, uint32_t count)
+/* A guest that could not write as fast as it was asked to makes the move look easier than it is. */
+static void guest_line(FILE *to, const struct bench_params *params, const struct bench_result *r)
+{
+    double rate = bench_rate(r->guest_written_pages * RMIG_PAGE_BYTES, r->guest_ns);
+    double asked = (double)params->dirty_rate_bytes_per_s;
+
+    fprintf(to, "run %u: guest wrote at %.1f MB/s, tracked by %s", r->run, rate / 1e6, r->tracker);
+    if (rate < asked * 0.9)
+        fprintf(to, ": less than the %.1f MB/s of --dirty-rate, it cannot write faster here",
+                asked / 1e6);
+    fputc('\n', to);
+}
+
+void bench_report_table(FILE *to, const struct bench_params *params,
+                        const struct bench_result *results, uint32_t count)
 {
     uint32_t moved = 0;
 
@@ -157,8 +172,43 @@ void bench_report_table(FILE *to, const struct bench_result *results, uint32_t c
         if (r->fallback.code)
             fprintf(to, "run %u: TCP instead of RDMA: %s\n", r->run, r->fallback.msg);
         if (r->tracker)
-            fprintf(to, "run %u: guest wrote at %.1f MB/s, tracked by %s\n", r->run,
-                    bench_rate(r->guest_written_pages * RMIG_PAGE_BYTES, r->guest_ns) / 1e6,
-                    r->tracker);
+            guest_line(to, params, r);
     }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Of the runs that one transport was asked for and did; 0 where there are none. */
+static uint64_t median_ns(const struct bench_result *results, uint32_t count,
+                          enum bench_transport transport, uint64_t *scratch)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (results[i].requested == transport && results[i].verified)
+            scratch[n++] = results[i].total_ns;
+    if (n == 0)
+        return 0;
+    qsort(scratch, n, sizeof(*scratch), by_value);
+    return n % 2 ? scratch[n / 2] : (scratch[n / 2 - 1] + scratch[n / 2]) / 2;
+}
+
+void bench_report_ratio(FILE *to, const struct bench_result *results, uint32_t count)
+{
+    uint64_t *scratch = calloc(count, sizeof(*scratch));
+    uint64_t rdma = 0, tcp = 0;
+
+    if (scratch) {
+        rdma = median_ns(results, count, BENCH_RDMA, scratch);
+        tcp = median_ns(results, count, BENCH_TCP, scratch);
+    }
+    free(scratch);
+    if (rdma && tcp)
+        fprintf(to, "RDMA moves at %.2f times the rate of TCP (medians)\n",
+                (double)tcp / (double)rdma);
 }

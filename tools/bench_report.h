@@ -15,6 +15,10 @@ int bench_report_json(FILE *to, const struct bench_params *params,
                       const struct bench_result *result, struct rmig_err *err);
 
 /** The table: a row for each run that moved everything. */
-void bench_report_table(FILE *to, const struct bench_result *results, uint32_t count);
+void bench_report_table(FILE *to, const struct bench_params *params,
+                        const struct bench_result *results, uint32_t count);
+
+/** The medians of --compare as a ratio; nothing where one of the transports moved nothing. */
+void bench_report_ratio(FILE *to, const struct bench_result *results, uint32_t count);
 
 #endif

@@ -42,6 +42,11 @@ wrong 2 'qp' -q 0 host
 wrong 2 'qp.*9.*1 to 8' -q 9 host
 wrong 2 'runs' --runs 0 host
 wrong 2 'compare' --compare --transport=tcp host
+wrong 2 'compare' --compare tcp:host:1
+wrong 2 'transport=tcp: HOST says rdma' --transport=tcp rdma:host:1
+wrong 2 'pin-all is for RDMA' --transport=tcp --pin-all host
+wrong 2 'qp is for RDMA' -q 2 tcp:host:1
+wrong 2 'dirty-set: .*dirty-rate' --dirty-set 4K host
 wrong 2 'HOST is missing.*--json' --json
 wrong 2 'HOST is missing.*--size' -s 4K
 wrong 2 '--once is for the server' --once host
@@ -62,6 +67,8 @@ wrong 2 '5000 bytes.*page' --loopback --ram "$scratch/ragged"
 wrong 2 'not a regular file' --loopback --ram "$scratch"
 wrong 2 'blocks' --loopback --ram "$scratch/small" --blocks 3
 wrong 2 'size.*--ram' --loopback --ram "$scratch/small" -s 8K
+wrong 2 'zero-fraction.*--ram' --loopback --ram "$scratch/small" --zero-fraction .5
+wrong 2 'zero-holes.*--ram' --loopback --ram "$scratch/small" --zero-holes
 wrong 2 'json.*cannot write' --loopback -s 4K --json="$scratch/none/file"
 
 # devices
