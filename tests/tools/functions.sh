@@ -61,10 +61,13 @@ said()
     }
 }
 
-# one_line FILE -- exactly one line was said
+# What --interval says while pages move.
+progress='^ *[0-9.]+ s  round .* left$'
+
+# one_line FILE -- exactly one line was said, besides the progress
 one_line()
 {
-    [ "$(wc -l <"$1")" -eq 1 ] || {
+    [ "$(grep -Evc -e "$progress" "$1")" -eq 1 ] || {
         fault "not one line:"
         sed 's/^/    /' "$1"
     }
@@ -94,16 +97,15 @@ start_server()
     port=$(sed -n 's/.* port \([0-9]*\)$/\1/p' "$scratch/server.out")
 }
 
-# start_client ARG... -- TCP to the server, slowly, in the background: $client (pid)
+# start_client ARG... -- TCP to the server, slowly, in the background, until pages move: $client (pid)
 start_client()
 {
-    : >"$scratch/out"
-    "$abs_top_builddir/run" rdma_migrate_bench --transport=tcp --max-bandwidth 10 "$@" \
-        -p "$port" 127.0.0.1 >"$scratch/out" 2>"$scratch/err" </dev/null &
+    : >"$scratch/err"
+    "$abs_top_builddir/run" rdma_migrate_bench --transport=tcp --max-bandwidth 10 --interval 0.1 "$@" \
+        >"$scratch/out" 2>"$scratch/err" </dev/null &
     client=$!
     pids="$pids $client"
-    wait_line "$scratch/out" '^rdma_migrate_bench '
-    sleep 0.5
+    wait_line "$scratch/err" "$progress"
 }
 
 # end_server -- wait for it: $status

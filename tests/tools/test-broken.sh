@@ -18,7 +18,7 @@ one_line "$scratch/err"
 
 # the server dies
 start_server
-start_client -s 64M
+start_client -s 64M -p "$port" 127.0.0.1
 began=$(seconds)
 kill -9 "$server"
 status=0
@@ -29,7 +29,7 @@ one_line "$scratch/err"
 
 # the client dies: the server says so and serves the next one
 start_server
-start_client -s 64M
+start_client -s 64M -p "$port" 127.0.0.1
 kill -9 "$client"
 wait_line "$scratch/server.err" '^127\.0\.0\.1:[0-9]+: .'
 expect 0 --transport=tcp -s 4M -p "$port" 127.0.0.1

@@ -19,7 +19,7 @@ ended()
 
 for signal in INT TERM; do
     start_server
-    start_client -s 64M
+    start_client -s 64M -p "$port" 127.0.0.1
     began=$(seconds)
     # a job of a shell without job control ignores SIGINT unless the program asks for it, as it does
     kill -"$signal" "$client"
@@ -28,7 +28,7 @@ for signal in INT TERM; do
     one_line "$scratch/server.err"
     expect 0 --transport=tcp -s 4M -p "$port" 127.0.0.1
 
-    start_client -s 64M --dirty-rate 10
+    start_client -s 64M --dirty-rate 10 -p "$port" 127.0.0.1
     began=$(seconds)
     kill -"$signal" "$server"
     ended "SIG$signal to the server"
@@ -36,12 +36,7 @@ for signal in INT TERM; do
     said "$scratch/server.err" 'cancelled$'
 done
 # both ends in one command: the other process ends too
-"$abs_top_builddir/run" rdma_migrate_bench --loopback --transport=tcp -s 64M --max-bandwidth 10 >"$scratch/out" \
-    2>"$scratch/err" </dev/null &
-client=$!
-pids="$pids $client"
-wait_line "$scratch/out" '^rdma_migrate_bench '
-sleep 0.5
+start_client --loopback -s 64M
 other=$(ps -o pid= --ppid "$client" | tr -d ' ')
 began=$(seconds)
 kill -INT "$client"
