@@ -23,7 +23,6 @@ int rmig_load_new(struct rmig_load **load_p, struct rmig_in *in, const struct rm
         load->opts = *opts;
     load->in = in;
     load->record_block = UINT32_MAX;
-    load->hole_block = UINT32_MAX;
     rc = blocks || !load->opts.layout ? rmig_load_use_blocks(load, blocks, nblocks, err) : 0;
     if (rc < 0) {
         rmig_load_free(load);

@@ -36,8 +36,8 @@ struct rmig_load {
     uint8_t *listed;           /* per block: was it in the peer's list? */
     uint32_t record_block;     /* block of the last page record, UINT32_MAX: none yet */
     struct rmig_extent extent; /* of record_block, what is known of its backing file */
-    uint32_t hole_block;       /* block whose holes were filled last, UINT32_MAX: none yet */
-    bool hole_block_takes_writes;
+    uint32_t populated_block;
+    struct rmig_extent populated; /* of populated_block, the run that was allocated last */
 };
 
 /** Most names that a capabilities subsection may list before it is refused unread. */
@@ -101,14 +101,12 @@ int rmig_load_block_list(struct rmig_load *load, uint64_t total_bytes, struct rm
 int rmig_load_ram_body(struct rmig_load *load, enum rmig_section type, struct rmig_err *err);
 
 /**
- * load_hole.c: the bytes of the page at offset_bytes of record_block come next, and extent says that
- * its file has a hole there. They are written through the file, and with them the pages that stand
- * behind in the stream's buffer and in the hole: to be allocated and filled by one call costs less
- * than a page fault each, and a file system that is full is an error and not a signal.
- * Returns: how many pages were got and written; 0 none, the file or the stream cannot; -ENOSPC, -EDQUOT
- * the file has no room.
+ * load_populate.c: the page at offset_bytes of record_block comes next. Its memory is allocated in one
+ * call with that of the pages that stand behind it in the stream's buffer, and of no other: a page fault
+ * each costs more than the copy. Huge pages are used where the mapping has them.
+ * Returns: 0, also where the kernel cannot; -ENOMEM to write there would raise SIGBUS.
  */
-int rmig_load_fill_hole(struct rmig_load *load, uint64_t offset_bytes, struct rmig_err *err);
+int rmig_load_populate(struct rmig_load *load, uint64_t offset_bytes, struct rmig_err *err);
 
 /** load_device.c: what follows a FULL section's head, footer included. */
 int rmig_load_device(struct rmig_load *load, const struct rmig_section_head *head,

@@ -42,50 +42,42 @@ static int find_page(struct rmig_load *load, const struct rmig_ram_word *word, u
     return 0;
 }
 
-static void wrote(const struct rmig_load *load, uint64_t offset_bytes, uint64_t len_bytes)
+static void wrote(const struct rmig_load *load, uint64_t offset_bytes)
 {
     if (load->opts.wrote)
-        load->opts.wrote(load->opts.wrote_opaque, load->record_block, offset_bytes, len_bytes);
-}
-
-/* Is the page known to be one that its block's file does not hold? */
-static bool in_hole(struct rmig_load *load, uint64_t offset_bytes)
-{
-    if (!rmig_extent_covers(&load->extent, offset_bytes))
-        load->extent = rmig_extent_at(&load->blocks.items[load->record_block], offset_bytes);
-    return load->extent.hole;
+        load->opts.wrote(load->opts.wrote_opaque, load->record_block, offset_bytes,
+                         RMIG_PAGE_BYTES);
 }
 
 static int page(struct rmig_load *load, const struct rmig_ram_word *word, struct rmig_err *err)
 {
-    uint64_t offset_bytes = word->value;
     uint8_t *ptr;
-    int rc = find_page(load, word, &ptr, err), n = 0;
+    int rc = find_page(load, word, &ptr, err);
 
-    if (rc == 0 && in_hole(load, offset_bytes))
-        rc = n = rmig_load_fill_hole(load, offset_bytes, err);
-    if (rc == 0) {
+    if (rc == 0)
+        rc = rmig_load_populate(load, word->value, err);
+    if (rc == 0)
         rc = rmig_load_get_bytes(load, "a page", ptr, RMIG_PAGE_BYTES, err);
-        n = 1;
-        if (load->extent.hole)
-            load->extent = (struct rmig_extent){0, 0, false}; /* not one any more */
-    }
     if (rc < 0)
         return rc;
-    load->stats.normal_pages += (unsigned)n;
-    wrote(load, offset_bytes, (uint64_t)n * RMIG_PAGE_BYTES);
+    if (load->extent.hole && rmig_extent_covers(&load->extent, word->value))
+        load->extent = (struct rmig_extent){0, 0, false}; /* not one any more */
+    load->stats.normal_pages++;
+    wrote(load, word->value);
     return 0;
 }
 
 /* A page that is zero already is left alone, and one that no file holds is not even looked at. */
 static void make_zero(struct rmig_load *load, uint64_t offset_bytes, uint8_t *ptr)
 {
+    if (!rmig_extent_covers(&load->extent, offset_bytes))
+        load->extent = rmig_extent_at(&load->blocks.items[load->record_block], offset_bytes);
     load->stats.zero_pages++;
-    if (in_hole(load, offset_bytes))
+    if (load->extent.hole)
         load->stats.hole_pages++;
     else if (!rmig_is_zero(ptr, RMIG_PAGE_BYTES)) {
         memset(ptr, 0, RMIG_PAGE_BYTES);
-        wrote(load, offset_bytes, RMIG_PAGE_BYTES);
+        wrote(load, offset_bytes);
     }
 }
 

@@ -66,9 +66,9 @@ static int make_guest(struct client *c, struct rmig_err *err)
                            p->dirty_set_bytes, &c->source.guest, err);
 }
 
-static int fill_ram(struct client *c, struct rmig_cancel *stop, struct rmig_err *err)
+static int make_ram(struct client *c, struct rmig_err *err)
 {
-    int rc = bench_ram_fill(&c->ram, c->params, stop, err);
+    int rc = bench_ram_source(&c->ram, c->params, err);
 
     return rc < 0 || c->params->dirty_rate_bytes_per_s == 0 ? rc : make_guest(c, err);
 }
@@ -155,19 +155,28 @@ static enum bench_exit run_all(struct client *c)
     enum bench_exit status = BENCH_OK, last = BENCH_OK;
 
     for (uint32_t i = 1; i <= p->runs && goes_on(last); i++) {
-        /* RDMA and TCP take turns in going first. */
-        enum bench_transport first = !p->compare ? p->transport : i % 2 ? BENCH_RDMA : BENCH_TCP;
-
-        last = run_once(c, first, i);
+        last = run_once(c, p->transport, i);
         status = worse(status, last);
-        if (p->compare && !c->results[c->count - 1].session_over) {
-            last = run_once(c, first == BENCH_RDMA ? BENCH_TCP : BENCH_RDMA, i);
-            status = worse(status, last);
-        }
     }
     bench_report_table(c->text, p, c->results, c->count);
-    if (p->compare)
-        bench_report_ratio(c->text, c->results, c->count);
+    return status;
+}
+
+/* RDMA and TCP in turn, each going first in every other run. Where RDMA cannot be had, TCP is measured. */
+static enum bench_exit compare(struct client *c)
+{
+    enum bench_exit status = BENCH_OK;
+    bool over = false;
+
+    for (uint32_t i = 0; i < 2 * c->params->runs && !over; i++) {
+        bool rdma = i % 4 == 0 || i % 4 == 3;
+        enum bench_exit last = run_once(c, rdma ? BENCH_RDMA : BENCH_TCP, i / 2 + 1);
+
+        status = worse(status, last);
+        over = c->results[i].session_over || last == BENCH_TRANSFER;
+    }
+    bench_report_table(c->text, c->params, c->results, c->count);
+    bench_report_ratio(c->text, c->results, c->count);
     return status;
 }
 
@@ -178,12 +187,12 @@ static enum bench_exit session(struct client *c, const char *host, const char *p
     enum bench_exit status;
     int rc;
 
-    if (bench_ram_source(&c->ram, c->params, &err) < 0)
-        return complain(BENCH_USAGE, &err);
     if (getrandom(&c->source.token, sizeof(c->source.token), 0) != sizeof(c->source.token)) {
         rmig_err_set(&err, -errno, "getrandom: %s", strerror(errno));
         return complain(BENCH_USAGE, &err);
     }
+    if (make_ram(c, &err) < 0)
+        return complain(BENCH_USAGE, &err);
     c->room = c->params->runs * (c->params->compare ? 2 : 1);
     c->results = calloc(c->room, sizeof(*c->results));
     if (!c->results) {
@@ -195,12 +204,12 @@ static enum bench_exit session(struct client *c, const char *host, const char *p
         return rmig_cancel_triggered(stop) ? complain(BENCH_TRANSFER, &err) : no_session(c, &err);
     c->source.host = host;
     header(c, host, port);
-    rc = fill_ram(c, stop, &err);
+    rc = bench_ram_fill(&c->ram, c->params, stop, &err);
     if (rc < 0) {
         bench_ctl_send_error(&c->ctl, &err);
         return complain(rc == -ECANCELED ? BENCH_TRANSFER : BENCH_USAGE, &err);
     }
-    status = run_all(c);
+    status = c->params->compare ? compare(c) : run_all(c);
     if (!c->results[c->count - 1].session_over)
         (void)bench_ctl_send(&c->ctl, json_pack("{s:s}", "op", "bye"), NULL); /* a courtesy */
     return status;

@@ -264,6 +264,7 @@ static error_t parse_guest(int key, char *arg, struct argp_state *state, struct 
         return 0;
     case KEY_DIRTY_TRACKER:
         p->tracker = (enum bench_tracker)choice(state, "dirty-tracker", arg, trackers);
+        p->tracker_given = true;
         return 0;
     case KEY_DOWNTIME_LIMIT:
         p->downtime_limit_ns = number(state, "downtime-limit", arg, 1, 1000000) * BENCH_NS_PER_MS;
@@ -333,6 +334,7 @@ static void check_transport(struct argp_state *state, struct bench_params *p)
     const char *of_rdma = p->pin_all            ? "pin-all"
                           : p->nqueue_pairs > 1 ? "qp"
                           : p->device[0]        ? "device"
+                          : p->gid_index >= 0   ? "gid-index"
                                                 : NULL;
 
     if (p->host_transport != BENCH_AUTO) {
@@ -344,7 +346,8 @@ static void check_transport(struct argp_state *state, struct bench_params *p)
     }
     if (p->compare && p->transport != BENCH_AUTO)
         argp_failure(state, BENCH_USAGE, 0,
-                     "--compare moves by RDMA and by TCP: not with --transport=%s",
+                     "--compare moves by RDMA and by TCP: not with %s%s",
+                     p->host_transport == BENCH_AUTO ? "--transport=" : "a HOST that says ",
                      bench_transport_name(p->transport));
     if (p->transport == BENCH_TCP && of_rdma)
         argp_failure(state, BENCH_USAGE, 0, "--%s is for RDMA, and the transport is tcp", of_rdma);
@@ -363,8 +366,11 @@ static void check_content(struct argp_state *state, struct bench_params *p)
         argp_failure(state, BENCH_USAGE, 0,
                      "--blocks: %u blocks of %llu bytes are less than a page each", p->nblocks,
                      (unsigned long long)(p->size_bytes / p->nblocks));
-    if (p->dirty_set_bytes && p->dirty_rate_bytes_per_s == 0)
-        argp_failure(state, BENCH_USAGE, 0, "--dirty-set: nothing is written without --dirty-rate");
+    if (p->zero_holes && p->zero_fraction == 0 && !p->ram_file[0])
+        argp_failure(state, BENCH_USAGE, 0, "--zero-holes: no page is zero without --zero-fraction");
+    if ((p->dirty_set_bytes || p->tracker_given) && p->dirty_rate_bytes_per_s == 0)
+        argp_failure(state, BENCH_USAGE, 0, "--%s: nothing is written without --dirty-rate",
+                     p->dirty_set_bytes ? "dirty-set" : "dirty-tracker");
 }
 
 static void check(struct argp_state *state, struct bench_params *p)

@@ -214,7 +214,7 @@ static int copy_error(const char *path, int error, struct rmig_err *err)
     if (error == ECANCELED)
         return rmig_err_set(err, -ECANCELED, "cancelled");
     return rmig_err_set(err, -EINVAL, "--ram: %.128s: %s", path,
-                        error == ENODATA ? "became shorter while it was read" : strerror(error));
+                        error == ENODATA ? "its size changed meanwhile" : strerror(error));
 }
 
 /* A byte a page is read, as by a guest that has run. */

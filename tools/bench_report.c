@@ -139,16 +139,18 @@ static void table_row(FILE *to, const struct bench_result *r)
                                         : "no");
 }
 
-/* A guest that could not write as fast as it was asked to makes the move look easier than it is. */
+/* A guest that writes less than it was asked to makes the move look easier than it is. It writes in
+ * portions, so that in a move of a few of them the rate says nothing. */
+#define GUEST_JUDGED_NS 100000000u
+
 static void guest_line(FILE *to, const struct bench_params *params, const struct bench_result *r)
 {
     double rate = bench_rate(r->guest_written_pages * RMIG_PAGE_BYTES, r->guest_ns);
     double asked = (double)params->dirty_rate_bytes_per_s;
 
     fprintf(to, "run %u: guest wrote at %.1f MB/s, tracked by %s", r->run, rate / 1e6, r->tracker);
-    if (rate < asked * 0.9)
-        fprintf(to, ": less than the %.1f MB/s of --dirty-rate, it cannot write faster here",
-                asked / 1e6);
+    if (rate < asked * 0.9 && r->guest_ns >= GUEST_JUDGED_NS)
+        fprintf(to, ", less than the %.1f MB/s of --dirty-rate", asked / 1e6);
     fputc('\n', to);
 }
 

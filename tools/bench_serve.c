@@ -17,8 +17,8 @@
 
 #define FIRST_IDLE_MS 10000
 #define ACCEPT_MS 10000
-/* How slowly a client may fill and hash its memory between two messages. */
-#define IDLE_BYTES_PER_MS 100000u
+/* How slowly a client may fill its memory, from a disk say, and hash it between two messages. */
+#define IDLE_BYTES_PER_MS 20000u
 #define IDLE_MS 30000
 
 struct session {

@@ -23,17 +23,14 @@ extern "C" {
 
 /**
  * One block of guest RAM. Plain data, filled by the hypervisor; the memory, the name and the fd
- * stay the hypervisor's and must outlive the move. Where there is an fd, what its file does not hold
- * is zero without being read, and a destination writes pages through it where they find a hole: they
- * have to show at host, which memory mapped with MAP_PRIVATE does not promise. Its file position is
- * moved.
+ * stay the hypervisor's and must outlive the move.
  */
 struct rmig_block {
     const char *name;         /**< 1..255 printable bytes, unique; both sides match by it */
     void *host;               /**< first byte, aligned to page_bytes */
     uint64_t len_bytes;       /**< > 0, multiple of page_bytes */
     uint64_t page_bytes;      /**< page size of the backing: 4 KiB, 2 MiB or 1 GiB */
-    int fd;                   /**< memfd or file that is mapped there with MAP_SHARED, or -1 */
+    int fd;                   /**< memfd or file mapped there with MAP_SHARED (holes are skipped), or -1 */
     uint64_t fd_offset_bytes; /**< where the block begins in fd */
     uint64_t reserved[2];     /**< 0 */
 };
