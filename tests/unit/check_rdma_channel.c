@@ -53,6 +53,7 @@ static void as_source(uint32_t idle_timeout_ms)
     source_fixture_init(&s);
     s.params.idle_timeout_ms = idle_timeout_ms;
     s.params.cancel_fd = rmig_cancel_fd(cancel);
+    s.peer_opts.slot_bytes = MESSAGE_BYTES + RMIG_WIRE_HEADER_BYTES;
     source_fixture_connect(&s, 0);
     rmig_rdma_channel_init(&channel, &s.conn);
     peer = s.peer;
@@ -63,6 +64,7 @@ static void as_dest_of(uint32_t flags, uint32_t idle_timeout_ms)
     dest_fixture_init(&d);
     d.params.idle_timeout_ms = idle_timeout_ms;
     d.params.cancel_fd = rmig_cancel_fd(cancel);
+    d.peer_opts.slot_bytes = MESSAGE_BYTES + RMIG_WIRE_HEADER_BYTES;
     dest_fixture_connect(&d, flags);
     rmig_rdma_channel_init(&channel, &d.conn);
     peer = d.peer;

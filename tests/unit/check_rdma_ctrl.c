@@ -36,14 +36,21 @@ static void teardown(void)
     fabric_reset();
 }
 
-static void as_source(uint32_t idle_timeout_ms)
+/* The peer takes messages of up to slot_bytes; 0: small ones. */
+static void as_source_of(uint32_t slot_bytes, uint32_t idle_timeout_ms)
 {
     source_fixture_init(&s);
+    s.peer_opts.slot_bytes = slot_bytes;
     s.params.idle_timeout_ms = idle_timeout_ms;
     s.params.cancel_fd = rmig_cancel_fd(cancel);
     source_fixture_connect(&s, 0);
     ctrl = &s.conn.ctrl;
     peer = s.peer;
+}
+
+static void as_source(uint32_t idle_timeout_ms)
+{
+    as_source_of(0, idle_timeout_ms);
 }
 
 static void as_dest(uint32_t idle_timeout_ms)
@@ -578,7 +585,7 @@ START_TEST(post__largest_message_goes_through)
     uint8_t *payload;
     int slot;
 
-    as_source(200);
+    as_source_of(RMIG_WIRE_MESSAGE_MAX_BYTES, 200);
     ready();
     slot = rmig_rdma_ctrl_reserve(ctrl, &payload, &err);
     ck_assert_int_ge(slot, 0);

@@ -107,6 +107,7 @@ static const struct {
 
 START_TEST(exchange__result_that_does_not_fit_is_EPROTO)
 {
+    f.peer_opts.slot_bytes = RMIG_WIRE_MESSAGE_MAX_BYTES;
     connect_with(bad_results[_i].flags);
     spoil_with(RMIG_WIRE_RAM_BLOCKS_RESULT, bad_results[_i].len, bad_results[_i].at,
                bad_results[_i].value);
@@ -337,6 +338,7 @@ START_TEST(save__result_that_does_not_fit_is_EPROTO)
 {
     int rc;
 
+    f.peer_opts.slot_bytes = RMIG_WIRE_MESSAGE_MAX_BYTES;
     begin(0);
     spoil_with(RMIG_WIRE_REGISTER_RESULT, bad_keys[_i].len, bad_keys[_i].at, bad_keys[_i].value);
     rc = save(0, 0, 20 * MIB);

@@ -148,7 +148,7 @@ static struct raw_peer *new_peer(struct rmig_rdma_verbs *verbs, const struct raw
     }
     peer->opts.private_data = peer->private_data;
     if (!peer->opts.slot_bytes)
-        peer->opts.slot_bytes = RMIG_WIRE_MESSAGE_MAX_BYTES;
+        peer->opts.slot_bytes = RAW_SLOT_BYTES;
     if (peer->opts.nrecvs == 0)
         peer->opts.nrecvs = 4;
     else if (peer->opts.nrecvs == RAW_NO_RECVS)
