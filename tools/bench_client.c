@@ -73,6 +73,20 @@ static int make_ram(struct client *c, struct rmig_err *err)
     return rc < 0 || c->params->dirty_rate_bytes_per_s == 0 ? rc : make_guest(c, err);
 }
 
+static int fill_ram(struct client *c, struct rmig_cancel *stop, struct rmig_err *err)
+{
+    uint64_t began_ns = bench_now_ns();
+    char took[32];
+    int rc = bench_ram_fill(&c->ram, c->params, stop, err);
+
+    if (rc < 0)
+        return rc;
+    fprintf(c->text, "RAM filled in %s\n",
+            bench_format_ns(took, sizeof(took), bench_now_ns() - began_ns));
+    fflush(c->text);
+    return 0;
+}
+
 static int prepare(struct client *c, struct rmig_err *err)
 {
     json_t *msg = NULL;
@@ -204,7 +218,7 @@ static enum bench_exit session(struct client *c, const char *host, const char *p
         return rmig_cancel_triggered(stop) ? complain(BENCH_TRANSFER, &err) : no_session(c, &err);
     c->source.host = host;
     header(c, host, port);
-    rc = bench_ram_fill(&c->ram, c->params, stop, &err);
+    rc = fill_ram(c, stop, &err);
     if (rc < 0) {
         bench_ctl_send_error(&c->ctl, &err);
         return complain(rc == -ECANCELED ? BENCH_TRANSFER : BENCH_USAGE, &err);
