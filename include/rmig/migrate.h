@@ -127,7 +127,7 @@ struct rmig_move_status {
     uint64_t transport_bytes;           /**< of sent_bytes: what a transport moved, not the stream */
     uint64_t hole_bytes;                /**< of zero_bytes: holes of the backing file, never read */
     uint64_t wire_bytes;                /**< source: all that went out, control messages included */
-    uint64_t unsaid_bytes;              /**< source, of zero_bytes: not even announced: RMIG_DEST_RAM_IS_ZERO */
+    uint64_t unsaid_bytes;              /**< source, of zero_bytes: unsaid (RMIG_DEST_RAM_IS_ZERO) */
 };
 
 typedef void (*rmig_progress_fn)(void *opaque, const struct rmig_move_status *status);

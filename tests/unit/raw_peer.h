@@ -18,7 +18,7 @@
 #include "tests/fabric/control.h"
 
 #define RAW_TIMEOUT_MS 5000
-/* What most tests need. The protocol's maximum, sixteen times as much, is not for nothing with a sanitizer. */
+/* What most tests need; a sanitizer takes its time for the protocol's maximum, 16 times as much. */
 #define RAW_SLOT_BYTES 32768u
 
 struct raw_peer;
@@ -28,7 +28,7 @@ struct raw_opts {
     const void *private_data; /* NULL = version 1, no flags */
     uint8_t private_data_len_bytes;
     unsigned nrecvs;        /* posted ahead; 0 = 4, RAW_NO_RECVS = none */
-    uint32_t recv_bytes;    /* of each receive; 0 = the protocol's maximum */
+    uint32_t recv_bytes;    /* of each receive; 0 = slot_bytes */
     uint32_t slot_bytes;     /* longest message either way; 0 = RAW_SLOT_BYTES */
     uint8_t rnr_retry_count; /* governs the other side's queue pair */
     uint8_t ack_timeout;    /* 0 = the device's default */
