@@ -3,7 +3,6 @@
 #include "hooks/load.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "common/bytes.h"

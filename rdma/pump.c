@@ -141,10 +141,10 @@ static int poll_completions(struct rmig_rdma_pump *pump)
     return total;
 }
 
+/* --- CM events -------------------------------------------------------------------------------- */
+
 /* IB_CM_REJ_INVALID_SERVICE_ID (InfiniBand Architecture Specification, vol. 1, 12.6.7.2). */
 #define CM_REJECT_NO_LISTENER 8
-
-/* --- CM events -------------------------------------------------------------------------------- */
 
 static void cm_failure(struct rmig_rdma_pump *pump, const struct rmig_rdma_cm_event *event)
 {

@@ -264,7 +264,6 @@ static error_t parse_guest(int key, char *arg, struct argp_state *state, struct 
         return 0;
     case KEY_DIRTY_TRACKER:
         p->tracker = (enum bench_tracker)choice(state, "dirty-tracker", arg, trackers);
-        p->tracker_given = true;
         return 0;
     case KEY_DOWNTIME_LIMIT:
         p->downtime_limit_ns = number(state, "downtime-limit", arg, 1, 1000000) * BENCH_NS_PER_MS;
@@ -368,7 +367,7 @@ static void check_content(struct argp_state *state, struct bench_params *p)
                      (unsigned long long)(p->size_bytes / p->nblocks));
     if (p->zero_holes && p->zero_fraction == 0 && !p->ram_file[0])
         argp_failure(state, BENCH_USAGE, 0, "--zero-holes: no page is zero without --zero-fraction");
-    if ((p->dirty_set_bytes || p->tracker_given) && p->dirty_rate_bytes_per_s == 0)
+    if ((p->dirty_set_bytes || p->tracker != BENCH_TRACK_AUTO) && p->dirty_rate_bytes_per_s == 0)
         argp_failure(state, BENCH_USAGE, 0, "--%s: nothing is written without --dirty-rate",
                      p->dirty_set_bytes ? "dirty-set" : "dirty-tracker");
 }

@@ -63,7 +63,6 @@ struct bench_params {
     uint64_t dirty_rate_bytes_per_s; /* 0 = none */
     uint64_t dirty_set_bytes;        /* 0 = all RAM */
     enum bench_tracker tracker;
-    bool tracker_given;
     uint64_t downtime_limit_ns;
     uint64_t time_limit_ns; /* until the guest is stopped */
     /* what to say */

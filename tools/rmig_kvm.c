@@ -70,7 +70,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         break;
     case ARGP_KEY_END:
         if (!!p->kernel + !!p->payload + !!p->incoming != 1)
-            argp_failure(state, EXIT_USAGE, 0, "one of --kernel, --payload and --incoming is needed, and no more");
+            argp_failure(state, EXIT_USAGE, 0,
+                         "one of --kernel, --payload and --incoming is needed, and no more");
         break;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -48,7 +48,7 @@ wrong 2 'pin-all is for RDMA' --transport=tcp --pin-all host
 wrong 2 'qp is for RDMA' -q 2 tcp:host:1
 wrong 2 'gid-index is for RDMA' -x 1 tcp:host:1
 wrong 2 'zero-holes: .*zero-fraction' --zero-holes host
-wrong 2 'dirty-tracker: .*dirty-rate' --dirty-tracker auto host
+wrong 2 'dirty-tracker: .*dirty-rate' --dirty-tracker pagemap host
 wrong 2 'dirty-set: .*dirty-rate' --dirty-set 4K host
 wrong 2 'HOST is missing.*--json' --json
 wrong 2 'HOST is missing.*--size' -s 4K

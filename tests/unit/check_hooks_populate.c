@@ -23,22 +23,18 @@ static struct rmig_err err;
 static unsigned calls;
 static size_t asked_pages;
 static int fails_with; /* an errno, or 0 */
-static struct {
-    const struct guest *guest;
-    uint32_t block; /* where all of it has to be */
-} within;
+static const struct guest *within; /* in the first block of it all has to be */
 
 /* In the place of libc's, for the whole program. */
 int madvise(void *addr, size_t len, int advice)
 {
-    if (advice != MADV_POPULATE_WRITE || !within.guest)
+    uintptr_t start;
+
+    if (advice != MADV_POPULATE_WRITE || !within)
         return (int)syscall(SYS_madvise, addr, len, advice);
-    const struct rmig_block *b = &within.guest->blocks[within.block];
-
-    uintptr_t start = (uintptr_t)b->host;
-
+    start = (uintptr_t)within->blocks[0].host;
     ck_assert_uint_ge((uintptr_t)addr, start);
-    ck_assert_uint_le((uintptr_t)addr + len, start + b->len_bytes);
+    ck_assert_uint_le((uintptr_t)addr + len, start + within->blocks[0].len_bytes);
     calls++;
     asked_pages += len / RMIG_PAGE_BYTES;
     if (fails_with) {
@@ -58,13 +54,12 @@ static void setup(void)
     calls = 0;
     asked_pages = 0;
     fails_with = 0;
-    within.guest = &dest;
-    within.block = 0;
+    within = &dest;
 }
 
 static void teardown(void)
 {
-    within.guest = NULL;
+    within = NULL;
     messages_release(&m);
     messages_release(&pieces);
     guest_release(&source);
@@ -110,7 +105,7 @@ static int load_pieces(const struct guest *g)
 {
     pieces.ends[0] = pieces.len;
     pieces.count = 1;
-    within.guest = g;
+    within = g;
     return load_all(&pieces, g, NULL, NULL, NULL, &err);
 }
 
