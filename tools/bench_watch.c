@@ -98,11 +98,12 @@ int bench_watch_wait(struct bench_watch *watch, int timeout_ms, json_t **msg_p,
     return 0;
 }
 
-/* What an end meets because the other one has failed; it explains nothing. */
+/* What an end meets because the other one has failed, or refuses; it explains nothing. */
 static bool is_consequence(int code)
 {
-    return code == -ECANCELED || code == -ECONNRESET || code == -ECONNABORTED || code == -EREMOTEIO ||
-           code == -EPIPE || code == -EIO || code == -ETIMEDOUT;
+    return code == -ECANCELED || code == -ECONNRESET || code == -ECONNABORTED ||
+           code == -ECONNREFUSED || code == -EREMOTEIO || code == -EPIPE || code == -EIO ||
+           code == -ETIMEDOUT;
 }
 
 int bench_watch_reason(struct bench_watch *watch, struct rmig_err *err)
