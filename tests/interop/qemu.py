@@ -157,7 +157,10 @@ class Qemu:
             self.process.kill()
         self.process.wait()
         if self.file:
-            self.file.close()
+            try:
+                self.file.close()
+            except OSError:  # a command that it never read is still in there
+                pass
         for path in self.own:
             if os.path.exists(path):
                 os.unlink(path)
