@@ -249,7 +249,7 @@ int rmig_hook_save_page(struct rmig_out *out, const struct rmig_run *run, struct
     if (rc < 0)
         return fail(out, g, rc, "save_page", &e, err);
     if (rc != RMIG_PUT_NOT_SUPPORTED)
-        rmig_out_credit_rate(out, run->len_bytes);
+        rmig_out_credit_rate(out, run->flags & RMIG_RUN_ZERO ? 0 : run->len_bytes);
     if (rc == RMIG_PUT_SENT && sent_bytes > 0) {
         rmig_out_credit_transferred(out, sent_bytes);
         g->quiet_bytes += sent_bytes;

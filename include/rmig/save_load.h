@@ -134,10 +134,10 @@ RMIG_MUST_CHECK int rmig_save_mark_dirty(struct rmig_save *save, uint32_t block_
 /**
  * rmig_save_round - one pass over the dirty pages while the guest runs; one or more PART sections
  *
- * Pages become clean before they are read. A section ends after window_ms, when the rate limit of
- * 100 ms is used up, or when so much was declined by a hook that it has to be put in the stream.
+ * Pages become clean before they are read. A section ends after window_ms, or when so much was
+ * declined by a hook that it has to be put in the stream.
  *
- * Blocks:  also until the rate limit's next 100 ms begin; cancel ends that.
+ * Blocks:  also to hold max_bandwidth_bytes_per_s, within 3 % over any 200 ms; cancel ends that.
  * Returns: 0; -EINVAL out of order; -ECANCELED; the stream's or the hooks' error.
  */
 RMIG_MUST_CHECK int rmig_save_round(struct rmig_save *save, struct rmig_err *err);

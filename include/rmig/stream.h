@@ -36,6 +36,9 @@ struct z_stream_s; /* zlib's z_stream */
 #define RMIG_STREAM_BUFFER_BYTES 32768u
 #define RMIG_STREAM_IOV_MAX 64
 
+/** The window of a rate limit. */
+#define RMIG_RATE_WINDOW_MS 100u
+
 /** What a compressed put answers where the buffer has no room for the worst case. */
 #define RMIG_OUT_NO_ROOM (-1)
 
@@ -439,7 +442,16 @@ void rmig_out_credit_transferred(struct rmig_out *out, uint64_t nbytes);
 /** rmig_out_credit_rate - count bytes moved elsewhere in the window's rate. Blocks: never. */
 void rmig_out_credit_rate(struct rmig_out *out, uint64_t nbytes);
 
-/** rmig_out_set_rate_limit - bytes that a window may put; 0 = no limit. Blocks: never. */
+/**
+ * rmig_out_set_rate_limit - limit what the stream may put
+ * @bytes_per_window: in RMIG_RATE_WINDOW_MS; 0 = no limit; at most UINT64_MAX / 10
+ *
+ * The stream itself never waits. A caller either asks rmig_out_rate_reached() and begins a window
+ * of its own with rmig_out_reset_rate_window(); or waits as long as rmig_out_rate_wait_ns() says,
+ * which holds the rate evenly.
+ *
+ * Blocks: never.
+ */
 void rmig_out_set_rate_limit(struct rmig_out *out, uint64_t bytes_per_window);
 
 /** rmig_out_rate_limit - the limit. Blocks: never. Returns: bytes per window; 0 = no limit. */
@@ -457,6 +469,20 @@ void rmig_out_reset_rate_window(struct rmig_out *out);
  * Returns: true also when the stream has failed, so that a loop on it ends.
  */
 bool rmig_out_rate_reached(const struct rmig_out *out);
+
+/**
+ * rmig_out_rate_wait_ns - how long to put nothing, to be within the limit
+ *
+ * A token bucket. A caller that puts pieces of at most 1 ms of the limit, asks after each and waits
+ * as told, holds the rate within 3 % over any 200 ms (at a low limit: within a piece), and never
+ * waits below it. Bytes that wait in the stream count as put: flush before it asks.
+ *
+ * Counts copied, referenced and credited bytes alike.
+ *
+ * Blocks: never.
+ * Returns: nanoseconds; 0 also without a limit and on a failed stream.
+ */
+uint64_t rmig_out_rate_wait_ns(struct rmig_out *out);
 
 /**
  * rmig_in_received_bytes - bytes read from the channel, those still buffered included

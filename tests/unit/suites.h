@@ -21,6 +21,7 @@ Suite *stream_format_suite(void);
 Suite *stream_in_suite(void);
 Suite *stream_object_suite(void);
 Suite *stream_out_suite(void);
+Suite *stream_rate_suite(void);
 Suite *stream_socket_suite(void);
 Suite *stream_threads_suite(void);
 Suite *stream_uri_suite(void);
