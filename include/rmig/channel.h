@@ -99,12 +99,14 @@ struct rmig_uri {
     char port[6];    /**< decimal, 0..65535 */
     int fd;          /**< fd:N, else -1 */
     char path[4096]; /**< path or command */
+    uint64_t offset_bytes; /**< file: where the channel begins in it, 0..INT64_MAX */
 };
 
 /**
  * rmig_uri_parse - parse a migration URI as QEMU writes them
- * @text:  tcp:HOST:PORT, tcp:[V6]:PORT, unix:PATH, fd:N, file:PATH, exec:COMMAND, rdma:HOST:PORT;
- *         no option may follow
+ * @text:  tcp:HOST:PORT, tcp:[V6]:PORT, unix:PATH, fd:N, file:PATH, file:PATH,offset=N,
+ *         exec:COMMAND, rdma:HOST:PORT, rdma:[V6]:PORT; N in bytes, decimal, or with K, M, G or T behind it
+ *         in powers of 1024; no other option may follow
  * @uri_p: receives the parts
  *
  * Blocks:  never.
@@ -119,7 +121,8 @@ enum rmig_channel_mode { RMIG_OPEN_READ = 1, RMIG_OPEN_WRITE = 2 };
 
 /**
  * rmig_channel_open - open what a URI names
- * @uri:  tcp, unix: connect; fd: adopt; file: open, created (mode 0600) and emptied for writing;
+ * @uri:  tcp, unix: connect; fd: adopt; file: open, created (mode 0600) and emptied for writing,
+ *        with an offset emptied from there on: the channel begins there, and so do its positions;
  *        exec: run by /bin/sh -c, its input (write) or output (read) being the channel
  * @mode: direction; tcp, unix and socket fds are two-way whatever it says
  * @opts: may be NULL
