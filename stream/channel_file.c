@@ -80,7 +80,7 @@ static int64_t file_seek(struct rmig_channel *ch, int64_t offset_bytes, int when
     const off_t was = lseek(f->fd, 0, SEEK_CUR);
     off_t to = offset_bytes, at = -1;
 
-    if (whence == SEEK_SET && __builtin_add_overflow(to, f->origin_bytes, &to))
+    if (whence != SEEK_CUR && whence != SEEK_END && __builtin_add_overflow(to, f->origin_bytes, &to))
         errno = EINVAL;
     else if (was >= 0)
         at = lseek(f->fd, to, whence);
@@ -123,6 +123,23 @@ static ssize_t file_pwrite(struct rmig_channel *ch, const void *buf, size_t len_
     return n < 0 ? n : result(f, "pwrite", pwrite(f->fd, buf, len_bytes, at), err);
 }
 
+static int file_zero_range(struct rmig_channel *ch, uint64_t len_bytes, uint64_t offset_bytes,
+                           struct rmig_err *err)
+{
+    struct file_channel *f = file_of(ch);
+    off_t at = absolute(f, offset_bytes, err);
+    int rc = at < 0 ? (int)at : check_cancel(f, err);
+
+    if (rc < 0)
+        return rc;
+    while ((rc = fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
+                           (off_t)len_bytes)) < 0 && errno == EINTR)
+        ;
+    if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == ENODEV))
+        return -EOPNOTSUPP;
+    return (int)result(f, "fallocate", rc, err);
+}
+
 static const struct rmig_channel_ops file_ops = {
     .name = "file",
     .readv = file_readv,
@@ -132,6 +149,7 @@ static const struct rmig_channel_ops file_ops = {
     .seek = file_seek,
     .pread = file_pread,
     .pwrite = file_pwrite,
+    .zero_range = file_zero_range,
 };
 
 int rmig_endpoint_file(int fd, uint32_t flags, const char *label, uint64_t origin_bytes,

@@ -43,7 +43,7 @@ struct rmig_channel_ops {
     int (*shutdown)(struct rmig_channel *ch, enum rmig_shut how, struct rmig_err *err);
     int (*set_blocking)(struct rmig_channel *ch, bool blocking, struct rmig_err *err);
     int (*get_fd)(struct rmig_channel *ch);
-    /** Absolute position; as lseek(2) with SEEK_SET / SEEK_CUR. */
+    /** Absolute position; as lseek(2), SEEK_DATA and SEEK_HOLE (Linux) included where it has holes. */
     int64_t (*seek)(struct rmig_channel *ch, int64_t offset_bytes, int whence,
                     struct rmig_err *err);
     ssize_t (*pread)(struct rmig_channel *ch, void *buf, size_t len_bytes, uint64_t offset_bytes,
@@ -56,6 +56,12 @@ struct rmig_channel_ops {
      * -EAGAIN.
      */
     int (*wait)(struct rmig_channel *ch, enum rmig_shut direction, struct rmig_err *err);
+    /**
+     * Make a range read zero, as a hole, the channel's length left as it is. -EOPNOTSUPP where it
+     * has no holes. Any thread.
+     */
+    int (*zero_range)(struct rmig_channel *ch, uint64_t len_bytes, uint64_t offset_bytes,
+                      struct rmig_err *err);
 };
 
 #define RMIG_CHANNEL_READABLE 1u

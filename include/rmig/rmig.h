@@ -9,6 +9,7 @@
 #include <rmig/dirty.h>
 #include <rmig/error.h>
 #include <rmig/hooks.h>
+#include <rmig/image.h>
 #include <rmig/log.h>
 #include <rmig/migrate.h>
 #include <rmig/ram.h>

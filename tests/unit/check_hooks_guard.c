@@ -408,7 +408,7 @@ START_TEST(load__mark_without_hook_is_EINVAL)
     if (_i)
         ck_assert_int_eq(rmig_in_attach_hooks(in, &none, NULL, NULL), 0);
     ck_assert_int_eq(rmig_hook_load(in, RMIG_HOOK_HOOK, NULL, &err), -EINVAL);
-    ck_assert_ptr_nonnull(strstr(err.msg, "no transport is attached"));
+    ck_assert_ptr_nonnull(strstr(err.msg, "nothing is attached"));
     ck_assert_int_eq(rmig_in_error(in, NULL), -EINVAL);
     rmig_in_close(in, NULL);
 }

@@ -549,7 +549,7 @@ END_TEST
 START_TEST(refuse__mark_without_hooks)
 {
     in_part(RMIG_RAM_HOOK);
-    refused(-EINVAL, "no transport is attached");
+    refused(-EINVAL, "nothing is attached");
 }
 END_TEST
 
