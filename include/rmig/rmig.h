@@ -21,7 +21,14 @@
 extern "C" {
 #endif
 
-/** Version of the library in use, "MAJOR.MINOR.PATCH"; static storage. */
+/**
+ * rmig_version - version of the library in use
+ *
+ * Ownership: static storage.
+ * Blocks:    never.
+ * Threads:   any.
+ * Returns:   "MAJOR.MINOR.PATCH".
+ */
 const char *rmig_version(void);
 
 #ifdef __cplusplus
