@@ -63,7 +63,7 @@ struct rmig_ram_stats {
 struct rmig_configuration {
     /** Target pages are RMIG_PAGE_BYTES: said where a machine's could be smaller, as on Arm. */
     bool says_page_bits;
-    bool has_uuid;
+    bool has_uuid;    /**< uuid counts */
     uint8_t uuid[16]; /**< of the VM; QEMU compares it with capability validate-uuid */
 };
 
@@ -74,7 +74,7 @@ struct rmig_save;
 /** Options of a save; zeroed memory is the default. */
 struct rmig_save_opts {
     const char *machine;                /**< configuration name, 1..255 bytes; NULL = "rmig" */
-    struct rmig_configuration configuration;
+    struct rmig_configuration configuration; /**< what else it says */
     uint64_t max_bandwidth_bytes_per_s; /**< of the rounds, not of the last pass; 0 = no limit */
     uint32_t window_ms;                 /**< longest section of a round, or pass of the hooks; 0 = 1000 */
     /** No page starts dirty: the destination's memory reads zero, and only what is marked is sent. */
@@ -221,7 +221,7 @@ struct rmig_load;
 /** The RAM of a guest as its source lists it. */
 struct rmig_layout {
     const char *machine; /**< configuration name; "" where the stream has none */
-    struct rmig_configuration configuration;
+    struct rmig_configuration configuration; /**< what else it says */
     uint32_t nblocks;    /**< 1..RMIG_BLOCKS_MAX */
     /** In the source's order: name and len_bytes are set, page_bytes is RMIG_PAGE_BYTES, fd -1. */
     const struct rmig_block *blocks;

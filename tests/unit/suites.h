@@ -30,6 +30,7 @@ Suite *hooks_dirty_suite(void);
 Suite *hooks_dirty_map_suite(void);
 Suite *hooks_guard_suite(void);
 Suite *hooks_image_suite(void);
+Suite *hooks_image_refuse_suite(void);
 Suite *hooks_layout_suite(void);
 Suite *hooks_load_suite(void);
 Suite *hooks_move_suite(void);
