@@ -16,6 +16,7 @@ enum guard_state { GUARD_IDLE, GUARD_PASS, GUARD_FAILED };
 struct rmig_guard {
     const struct rmig_hooks *hooks;
     void *opaque;
+    bool aside; /* in: the stream goes on right behind a mark */
     struct rmig_blocks blocks; /* a view of the caller's; items is NULL until set_blocks */
     enum guard_state state;
     enum rmig_hook_flag flag; /* of the pass that is open */
@@ -70,6 +71,12 @@ int rmig_out_attach_hooks(struct rmig_out *out, const struct rmig_hooks *hooks, 
 int rmig_in_attach_hooks(struct rmig_in *in, const struct rmig_hooks *hooks, void *opaque,
                          struct rmig_err *err)
 {
+    return rmig_hook_in_attach(in, hooks, opaque, false, err);
+}
+
+int rmig_hook_in_attach(struct rmig_in *in, const struct rmig_hooks *hooks, void *opaque,
+                        bool aside, struct rmig_err *err)
+{
     struct rmig_guard *g = NULL;
     int rc;
 
@@ -78,6 +85,7 @@ int rmig_in_attach_hooks(struct rmig_in *in, const struct rmig_hooks *hooks, voi
     rc = guard_new(hooks, opaque, &g, err);
     if (rc < 0)
         return rc;
+    g->aside = aside;
     rmig_stream_in_set_guard(in, g, guard_free);
     return 0;
 }
@@ -249,7 +257,7 @@ int rmig_hook_save_page(struct rmig_out *out, const struct rmig_run *run, struct
     if (rc < 0)
         return fail(out, g, rc, "save_page", &e, err);
     if (rc != RMIG_PUT_NOT_SUPPORTED)
-        rmig_out_credit_rate(out, run->len_bytes);
+        rmig_out_credit_rate(out, run->flags & RMIG_RUN_ZERO ? 0 : run->len_bytes);
     if (rc == RMIG_PUT_SENT && sent_bytes > 0) {
         rmig_out_credit_transferred(out, sent_bytes);
         g->quiet_bytes += sent_bytes;
@@ -289,10 +297,10 @@ static int load(struct rmig_in *in, const struct rmig_guard *g, enum rmig_hook_f
         if (flag != RMIG_HOOK_HOOK)
             return 0;
         return rmig_err_set(e, -EINVAL,
-                            "hook mark in the stream, but no transport is attached at this end: "
-                            "the source sends its pages by RDMA, so receive with it too");
+                            "hook mark in the stream, but nothing is attached at this end: the pages "
+                            "come by RDMA, so receive with it too, or are in a RAM image");
     }
-    if (flag == RMIG_HOOK_HOOK && rmig_in_buffered_bytes(in) > 0)
+    if (flag == RMIG_HOOK_HOOK && !g->aside && rmig_in_buffered_bytes(in) > 0)
         return rmig_err_set(e, -EPROTO,
                             "hook mark: %zu bytes follow it in its message, 0 are allowed",
                             rmig_in_buffered_bytes(in));

@@ -15,6 +15,13 @@
 bool rmig_hook_attached(const struct rmig_out *out);
 
 /**
+ * As rmig_in_attach_hooks. aside: what the load hook reads does not come by the stream's channel, so
+ * that the stream may go on right behind a mark.
+ */
+int rmig_hook_in_attach(struct rmig_in *in, const struct rmig_hooks *hooks, void *opaque,
+                        bool aside, struct rmig_err *err);
+
+/**
  * Hand the block table over, before any other hook. Requires: the caller's array of blocks outlives
  * the attachment; the table itself need not.
  * Returns: 0; -EBUSY if it was done; what the hook says.
@@ -43,7 +50,7 @@ int rmig_hook_save_page(struct rmig_out *out, const struct rmig_run *run, struct
 int rmig_hook_after_iterate(struct rmig_out *out, enum rmig_hook_flag flag, struct rmig_err *err);
 
 /**
- * Call the load hook. flag HOOK: the mark was read; it must be the last byte that the stream holds.
+ * Call the load hook. flag HOOK: the mark was read; unless attached aside it must be the last byte that the stream holds.
  * flag BLOCK_REG: name is the next entry of the peer's list; without a hook it is ignored.
  * Returns: 0; -EINVAL the mark without a load hook; -EPROTO bytes behind the mark; what the hook
  * says.

@@ -208,6 +208,12 @@ static int run(struct rmig_load *load, struct rmig_err *err)
     return rmig_load_description(load, err);
 }
 
+/* Behind what was read last. */
+static uint64_t position(const struct rmig_load *load)
+{
+    return rmig_in_received_bytes(load->in) - rmig_in_buffered_bytes(load->in);
+}
+
 int rmig_load_run(struct rmig_load *load, struct rmig_err *err)
 {
     struct rmig_err e = RMIG_ERR_INIT;
@@ -223,6 +229,8 @@ int rmig_load_run(struct rmig_load *load, struct rmig_err *err)
         rc = rmig_return_put(load->back, RMIG_RETURN_SHUT, 0, &e);
     if (rc >= 0)
         return 0;
+    if (rc == -EPROTO || rc == -ENOTSUP)
+        rmig_err_prefix(&e, "stream, at byte %llu", (unsigned long long)position(load));
     if (rc != -ECANCELED && rmig_cancel_triggered(load->opts.cancel)) {
         rc = e.code = -ECANCELED; /* what failed did so because of it */
         rmig_err_prefix(&e, "cancelled");

@@ -33,6 +33,7 @@ struct rmig_load {
     uint32_t ram_section_id; /* from START */
     bool have_block_list;
     char machine[RMIG_MACHINE_NAME_MAX + 1]; /* "" until the configuration was read */
+    struct rmig_configuration configuration;
     uint8_t *listed;           /* per block: was it in the peer's list? */
     uint32_t record_block;     /* block of the last page record, UINT32_MAX: none yet */
     struct rmig_extent extent; /* of record_block, what is known of its backing file */

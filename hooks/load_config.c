@@ -7,9 +7,6 @@
 
 #include "hooks/return_path.h"
 
-#define SUBSECTION_VERSION 1u
-#define UUID_BYTES 16u
-
 int rmig_load_header(struct rmig_load *load, struct rmig_err *err)
 {
     uint8_t header[RMIG_STREAM_HEADER_BYTES];
@@ -49,6 +46,7 @@ static int target_page_bits(struct rmig_load *load, struct rmig_err *err)
         return rmig_err_set(err, -ENOTSUP,
                             "configuration: %u target page bits, only %d are supported", bits,
                             RMIG_PAGE_SHIFT);
+    load->configuration.says_page_bits = rc == 0;
     return rc;
 }
 
@@ -80,9 +78,11 @@ static int capabilities(struct rmig_load *load, struct rmig_err *err)
 
 static int uuid(struct rmig_load *load, struct rmig_err *err)
 {
-    uint8_t ignored[UUID_BYTES];
+    struct rmig_configuration *c = &load->configuration;
+    int rc = rmig_load_get_bytes(load, "the VM's uuid", c->uuid, sizeof(c->uuid), err);
 
-    return rmig_load_get_bytes(load, "the VM's uuid", ignored, sizeof(ignored), err);
+    c->has_uuid = rc == 0;
+    return rc;
 }
 
 int rmig_load_subsection(struct rmig_load *load, struct rmig_err *err)
@@ -91,9 +91,9 @@ int rmig_load_subsection(struct rmig_load *load, struct rmig_err *err)
         const char *name;
         int (*read)(struct rmig_load *load, struct rmig_err *err);
     } known[] = {
-        {"configuration/target-page-bits", target_page_bits},
-        {"configuration/capabilities", capabilities},
-        {"configuration/uuid", uuid},
+        {RMIG_CONFIGURATION_PAGE_BITS, target_page_bits},
+        {RMIG_CONFIGURATION_CAPABILITIES, capabilities},
+        {RMIG_CONFIGURATION_UUID, uuid},
     };
     char name[256];
     uint32_t version;
@@ -109,9 +109,9 @@ int rmig_load_subsection(struct rmig_load *load, struct rmig_err *err)
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strcmp(name, known[i].name) != 0)
             continue;
-        if (version != SUBSECTION_VERSION)
+        if (version != RMIG_CONFIGURATION_VERSION)
             return rmig_err_set(err, -EPROTO, "subsection %s: version %u, only %u is known", name,
-                                version, SUBSECTION_VERSION);
+                                version, RMIG_CONFIGURATION_VERSION);
         if (load->subsections & 1u << i)
             return rmig_err_set(err, -EPROTO, "configuration: subsection %s comes twice", name);
         load->subsections |= 1u << i;

@@ -137,7 +137,8 @@ static int check_names(const struct list *list, struct rmig_err *err)
 
 static int make_blocks(struct rmig_load *load, const struct list *list, struct rmig_err *err)
 {
-    const struct rmig_layout layout = {load->machine, list->count, list->blocks};
+    const struct rmig_layout layout = {load->machine, load->configuration, list->count,
+                                       list->blocks};
     const struct rmig_block *items = NULL;
     int rc = check_names(list, err);
 

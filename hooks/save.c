@@ -114,8 +114,16 @@ const struct rmig_ram_stats *rmig_save_stats(const struct rmig_save *save)
 
 /* --- RAM ------------------------------------------------------------------------------------- */
 
+static void put_subsection(struct rmig_save *save, const char *name)
+{
+    rmig_out_put_u8(save->out, RMIG_SECTION_SUBSECTION);
+    rmig_out_put_counted_string(save->out, name);
+    rmig_out_put_be32(save->out, RMIG_CONFIGURATION_VERSION);
+}
+
 static void put_configuration(struct rmig_save *save)
 {
+    const struct rmig_configuration *c = &save->opts.configuration;
     uint8_t header[RMIG_STREAM_HEADER_BYTES];
     size_t len = strlen(save->opts.machine);
 
@@ -124,6 +132,14 @@ static void put_configuration(struct rmig_save *save)
     rmig_out_put_u8(save->out, RMIG_SECTION_CONFIGURATION);
     rmig_out_put_be32(save->out, (uint32_t)len);
     rmig_out_put_buffer(save->out, save->opts.machine, len);
+    if (c->says_page_bits) {
+        put_subsection(save, RMIG_CONFIGURATION_PAGE_BITS);
+        rmig_out_put_be32(save->out, RMIG_PAGE_SHIFT);
+    }
+    if (c->has_uuid) {
+        put_subsection(save, RMIG_CONFIGURATION_UUID);
+        rmig_out_put_buffer(save->out, c->uuid, sizeof(c->uuid));
+    }
 }
 
 /* Where the channel leads both ways; over others the end has no answer. */

@@ -21,9 +21,6 @@ enum rmig_save_phase {
     RMIG_SAVE_ENDED    /* free */
 };
 
-/** The rate limit is set per window of this length. */
-#define RMIG_RATE_WINDOW_MS 100u
-
 /** Runs that a hook declined and that wait for the end of its pass, when the stream may be used. */
 #define RMIG_DEFERRED_RUNS 1024u
 #define RMIG_DEFERRED_BYTES (64u << 20)
@@ -41,7 +38,6 @@ struct rmig_save {
     struct rmig_devices devices; /* what the description at the end tells */
     uint32_t next_section_id;
     uint32_t record_block;   /* block of the last page record, UINT32_MAX: none yet */
-    uint64_t rate_window_ns; /* when the present rate window began */
     struct rmig_run deferred[RMIG_DEFERRED_RUNS];
     uint32_t ndeferred;
     uint64_t deferred_bytes; /* what the deferred runs will put in the stream */

@@ -3,12 +3,12 @@
 #include "hooks/save.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/overflow.h"
+#include "common/wait.h"
 #include "hooks/guard.h"
 #include "stream/format.h"
 
@@ -16,8 +16,8 @@
 #define RUN_PAGES (1u << 20 >> RMIG_PAGE_SHIFT)
 /* Without hooks each page of a hole is a record, so holes are taken in steps too. */
 #define HOLE_STEP_PAGES 4096u
-/* A rate window may be overrun by one part of so many. */
-#define RATE_PARTS 4u
+/* Of a rate window, the piece that is put between two looks at the rate: 1 ms of it. */
+#define RATE_PIECES RMIG_RATE_WINDOW_MS
 
 /* A walk, and the window of it that is open. */
 struct pass {
@@ -32,36 +32,27 @@ struct pass {
 
 /* --- rate limit ------------------------------------------------------------------------------ */
 
-static void begin_rate_window(struct rmig_save *save, uint64_t now_ns)
+/* Wait until what was put is within the rate; a cancel ends it. */
+static int hold_rate(struct pass *pass, struct rmig_err *err)
 {
-    rmig_out_reset_rate_window(save->out);
-    save->rate_window_ns = now_ns;
-}
+    struct rmig_save *save = pass->save;
+    uint64_t wait_ns;
+    int rc;
 
-/* Is this rate window used up? One that is over is replaced first. */
-static bool rate_reached(struct rmig_save *save, uint64_t now_ns)
-{
-    if (rmig_out_rate_limit(save->out) == 0)
-        return false;
-    if (now_ns - save->rate_window_ns >= RMIG_RATE_WINDOW_MS * RMIG_NS_PER_MS)
-        begin_rate_window(save, now_ns);
-    return rmig_out_rate_reached(save->out);
-}
-
-/* Sleep until the rate window that is used up is over; a cancel ends it. */
-static int wait_rate_window(struct rmig_save *save, struct rmig_err *err)
-{
-    uint64_t end_ns = save->rate_window_ns + RMIG_RATE_WINDOW_MS * RMIG_NS_PER_MS;
-    struct pollfd pfd = {rmig_cancel_fd(save->opts.cancel), POLLIN, 0};
-    int rc = rmig_save_check_cancel(save, err);
-
-    while (rc == 0 && rmig_now_ns() < end_ns) {
-        if (poll(&pfd, 1, rmig_poll_ms(end_ns)) < 0 && errno != EINTR)
-            return rmig_err_set(err, -errno, "rate limit: poll: %s", strerror(errno));
-        rc = rmig_save_check_cancel(save, err);
-    }
-    begin_rate_window(save, rmig_now_ns());
-    return rc;
+    if (pass->flag == RMIG_HOOK_FINISH || rmig_out_rate_limit(save->out) == 0)
+        return 0;
+    /* What counts is when it leaves. Between its two hooks a pass leaves the stream alone. */
+    if (!pass->hooked && rmig_out_flush(save->out) < 0)
+        return rmig_out_error(save->out, err);
+    wait_ns = rmig_out_rate_wait_ns(save->out);
+    if (wait_ns == 0)
+        return 0;
+    rc = rmig_wait_fd(-1, 0, rmig_cancel_fd(save->opts.cancel), rmig_now_ns() + wait_ns);
+    if (rc == -ETIMEDOUT)
+        return 0;
+    if (rc == -ECANCELED)
+        return rmig_save_check_cancel(save, err);
+    return rmig_err_set(err, rc, "rate limit: poll: %s", strerror(-rc));
 }
 
 /* --- runs ------------------------------------------------------------------------------------ */
@@ -148,15 +139,11 @@ static int dispose(struct pass *pass, struct rmig_found *found, struct rmig_err 
  */
 static bool window_over(struct pass *pass)
 {
-    bool finish = pass->flag == RMIG_HOOK_FINISH;
-    uint64_t now_ns;
-
     if (pass->hooked && deferred_full(pass->save))
         return true;
-    if (finish && !pass->hooked)
+    if (pass->flag == RMIG_HOOK_FINISH && !pass->hooked)
         return false;
-    now_ns = rmig_now_ns();
-    return now_ns >= pass->window_end_ns || (!finish && rate_reached(pass->save, now_ns));
+    return rmig_now_ns() >= pass->window_end_ns;
 }
 
 /* From the hook mark to the records of what the hook declined. */
@@ -176,6 +163,8 @@ static int window(struct pass *pass, struct rmig_err *err)
         if (pass->done)
             break;
         rc = dispose(pass, &found, err);
+        if (rc == 0)
+            rc = hold_rate(pass, err);
         if (rc == 0 && window_over(pass))
             break;
     }
@@ -215,15 +204,19 @@ static int section(struct pass *pass, struct rmig_err *err)
     return rmig_out_error(save->out, err);
 }
 
-/* Runs are cut so that one of them cannot use up several windows of a low rate limit. */
+/* Runs are cut so that none of them is much more than a piece of the rate. */
 static struct rmig_scan_limits scan_limits(const struct rmig_save *save, bool hooked)
 {
     struct rmig_scan_limits limits = {RUN_PAGES, hooked ? UINT64_MAX : HOLE_STEP_PAGES};
-    uint64_t rate_bytes = rmig_out_rate_limit(save->out);
+    uint64_t piece_bytes = rmig_out_rate_limit(save->out) / RATE_PIECES;
+    struct rmig_run zero_page = {0, RMIG_RUN_ZERO, 0, RMIG_PAGE_BYTES};
 
-    if (rate_bytes)
-        limits.data_pages =
-            rmig_min_u64(RUN_PAGES, rmig_max_u64(1, (rate_bytes / RATE_PARTS) >> RMIG_PAGE_SHIFT));
+    if (rmig_out_rate_limit(save->out) == 0)
+        return limits;
+    limits.data_pages = rmig_min_u64(RUN_PAGES, rmig_max_u64(1, piece_bytes >> RMIG_PAGE_SHIFT));
+    if (!hooked)
+        limits.zero_pages = rmig_min_u64(
+            HOLE_STEP_PAGES, rmig_max_u64(1, piece_bytes / rmig_save_record_bytes(&zero_page)));
     return limits;
 }
 
@@ -243,11 +236,6 @@ int rmig_save_pass(struct rmig_save *save, enum rmig_hook_flag flag, struct rmig
         /* little may be in it where pages go by a hook or unsaid: the peer is to see that we live */
         if (rmig_out_flush(save->out) < 0)
             break;
-        if (flag == RMIG_HOOK_FINISH || !rate_reached(save, rmig_now_ns()))
-            continue;
-        rc = wait_rate_window(save, err);
-        if (rc < 0)
-            return rc;
     }
     save->stats.rounds++;
     rmig_out_flush(save->out);

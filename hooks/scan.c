@@ -104,12 +104,12 @@ bool rmig_scan_next(struct rmig_scan *scan, const struct rmig_scan_limits *limit
     if (!rmig_extent_covers(&scan->extent, offset))
         scan->extent = rmig_extent_at(&scan->blocks->items[range.block_index], offset);
     if (scan->extent.hole) {
-        clip(&range, &scan->extent, limits->hole_pages);
+        clip(&range, &scan->extent, limits->zero_pages);
         kept = take_hole(scan, &range);
         hole = kept > 0;
     }
     if (!hole) {
-        clip(&range, &scan->extent, RMIG_SCAN_AHEAD_PAGES);
+        clip(&range, &scan->extent, rmig_min_u64(RMIG_SCAN_AHEAD_PAGES, limits->zero_pages));
         kept = take_data(scan, &range, limits->data_pages, &zero);
     }
     scan->page = range.first + kept;

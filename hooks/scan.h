@@ -22,7 +22,7 @@ struct rmig_scan {
 /** How long runs may get. */
 struct rmig_scan_limits {
     uint64_t data_pages; /* content to be sent; >= 1 */
-    uint64_t hole_pages; /* never read; >= 1. Zero pages that were read: RMIG_SCAN_AHEAD_PAGES */
+    uint64_t zero_pages; /* >= data_pages; of what is read at most RMIG_SCAN_AHEAD_PAGES */
 };
 
 /** Most pages that are looked at to find one run: bounds the time one step takes. */

@@ -25,7 +25,7 @@ int rmig_channel_open(const struct rmig_uri *uri, enum rmig_channel_mode mode,
     case RMIG_URI_FD:
         return rmig_channel_from_fd(uri->fd, opts, ch_p, err);
     case RMIG_URI_FILE:
-        return rmig_endpoint_open_file(uri->path, mode, opts, ch_p, err);
+        return rmig_endpoint_open_file(uri, mode, opts, ch_p, err);
     case RMIG_URI_EXEC:
         return rmig_endpoint_exec(uri->path, mode, opts, ch_p, err);
     case RMIG_URI_RDMA:
@@ -61,7 +61,7 @@ int rmig_channel_from_fd(int fd, const struct rmig_channel_opts *opts, struct rm
         /* What is written to a file open for appending goes to its end, whatever position is given. */
         if (!(status & O_APPEND) || (status & O_ACCMODE) == O_RDONLY)
             flags |= RMIG_CHANNEL_SEEKABLE;
-        return rmig_endpoint_file(fd, flags, label, opts, ch_p, err);
+        return rmig_endpoint_file(fd, flags, label, 0, opts, ch_p, err);
     }
     if (S_ISDIR(st.st_mode))
         return rmig_err_set(err, -EISDIR, "fd:%d: is a directory", fd);

@@ -15,6 +15,7 @@
 struct file_channel {
     struct rmig_channel base;
     int fd;
+    off_t origin_bytes;         /* position 0 of the channel, in the file; 0 or more */
     struct rmig_cancel *cancel; /* may be NULL */
     char label[RMIG_LABEL_BYTES];
 };
@@ -76,26 +77,67 @@ static int64_t file_seek(struct rmig_channel *ch, int64_t offset_bytes, int when
                          struct rmig_err *err)
 {
     struct file_channel *f = file_of(ch);
+    const off_t was = lseek(f->fd, 0, SEEK_CUR);
+    off_t to = offset_bytes, at = -1;
 
-    return result(f, "seek", lseek(f->fd, offset_bytes, whence), err);
+    if (whence != SEEK_CUR && whence != SEEK_END && __builtin_add_overflow(to, f->origin_bytes, &to))
+        errno = EINVAL;
+    else if (was >= 0)
+        at = lseek(f->fd, to, whence);
+    if (at >= 0 && at < f->origin_bytes) {
+        (void)lseek(f->fd, was, SEEK_SET); /* where it just was */
+        at = -1;
+        errno = EINVAL;
+    }
+    return result(f, "seek", at < 0 ? at : at - f->origin_bytes, err);
+}
+
+/* A position as the file has it. Returns: -EINVAL no file has it. */
+static off_t absolute(const struct file_channel *f, uint64_t offset_bytes, struct rmig_err *err)
+{
+    off_t at;
+
+    if (__builtin_add_overflow(offset_bytes, f->origin_bytes, &at))
+        return rmig_err_set(err, -EINVAL, "%s: no file has a position %llu", f->label,
+                            (unsigned long long)offset_bytes);
+    return at;
 }
 
 static ssize_t file_pread(struct rmig_channel *ch, void *buf, size_t len_bytes,
                           uint64_t offset_bytes, struct rmig_err *err)
 {
     struct file_channel *f = file_of(ch);
-    ssize_t n = check_cancel(f, err);
+    off_t at = absolute(f, offset_bytes, err);
+    ssize_t n = at < 0 ? at : check_cancel(f, err);
 
-    return n < 0 ? n : result(f, "pread", pread(f->fd, buf, len_bytes, (off_t)offset_bytes), err);
+    return n < 0 ? n : result(f, "pread", pread(f->fd, buf, len_bytes, at), err);
 }
 
 static ssize_t file_pwrite(struct rmig_channel *ch, const void *buf, size_t len_bytes,
                            uint64_t offset_bytes, struct rmig_err *err)
 {
     struct file_channel *f = file_of(ch);
-    ssize_t n = check_cancel(f, err);
+    off_t at = absolute(f, offset_bytes, err);
+    ssize_t n = at < 0 ? at : check_cancel(f, err);
 
-    return n < 0 ? n : result(f, "pwrite", pwrite(f->fd, buf, len_bytes, (off_t)offset_bytes), err);
+    return n < 0 ? n : result(f, "pwrite", pwrite(f->fd, buf, len_bytes, at), err);
+}
+
+static int file_zero_range(struct rmig_channel *ch, uint64_t len_bytes, uint64_t offset_bytes,
+                           struct rmig_err *err)
+{
+    struct file_channel *f = file_of(ch);
+    off_t at = absolute(f, offset_bytes, err);
+    int rc = at < 0 ? (int)at : check_cancel(f, err);
+
+    if (rc < 0)
+        return rc;
+    while ((rc = fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
+                           (off_t)len_bytes)) < 0 && errno == EINTR)
+        ;
+    if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == ENODEV))
+        return -EOPNOTSUPP;
+    return (int)result(f, "fallocate", rc, err);
 }
 
 static const struct rmig_channel_ops file_ops = {
@@ -107,9 +149,10 @@ static const struct rmig_channel_ops file_ops = {
     .seek = file_seek,
     .pread = file_pread,
     .pwrite = file_pwrite,
+    .zero_range = file_zero_range,
 };
 
-int rmig_endpoint_file(int fd, uint32_t flags, const char *label,
+int rmig_endpoint_file(int fd, uint32_t flags, const char *label, uint64_t origin_bytes,
                        const struct rmig_channel_opts *opts, struct rmig_channel **ch_p,
                        struct rmig_err *err)
 {
@@ -125,31 +168,71 @@ int rmig_endpoint_file(int fd, uint32_t flags, const char *label,
     f->base.ops = &file_ops;
     f->base.flags = flags;
     f->fd = fd;
+    f->origin_bytes = (off_t)origin_bytes;
     f->cancel = opts ? opts->cancel : NULL;
     *ch_p = &f->base;
     return 0;
 }
 
-int rmig_endpoint_open_file(const char *path, enum rmig_channel_mode mode,
-                            const struct rmig_channel_opts *opts, struct rmig_channel **ch_p,
-                            struct rmig_err *err)
+/* What is before the offset stays, what is behind it goes. Only files have one. */
+static int begin_at(int fd, const struct stat *st, uint64_t offset_bytes,
+                    enum rmig_channel_mode mode, struct rmig_err *err)
 {
-    int flags = mode == RMIG_OPEN_READ ? O_RDONLY : O_WRONLY | O_CREAT | O_TRUNC;
-    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, S_IRUSR | S_IWUSR);
+    if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
+        return rmig_err_set(err, -ESPIPE, "no file, so that it has no offset %llu",
+                            (unsigned long long)offset_bytes);
+    if (mode == RMIG_OPEN_READ && S_ISREG(st->st_mode) && offset_bytes > (uint64_t)st->st_size)
+        return rmig_err_set(err, -EINVAL, "offset %llu is beyond its %llu bytes",
+                            (unsigned long long)offset_bytes, (unsigned long long)st->st_size);
+    if ((mode == RMIG_OPEN_WRITE && S_ISREG(st->st_mode) && ftruncate(fd, (off_t)offset_bytes) < 0) ||
+        lseek(fd, (off_t)offset_bytes, SEEK_SET) < 0)
+        return rmig_err_set(err, -errno, "offset %llu: %s", (unsigned long long)offset_bytes,
+                            strerror(errno));
+    return 0;
+}
+
+/* The path may name a terminal or /dev/null: the descriptor decides, not the URI. A named pipe could
+ * only be opened here by waiting without cancel. */
+static int adopt(int fd, const struct rmig_uri *uri, enum rmig_channel_mode mode,
+                 const struct rmig_channel_opts *opts, struct rmig_channel **ch_p,
+                 struct rmig_err *err)
+{
+    const uint32_t way = mode == RMIG_OPEN_READ ? RMIG_CHANNEL_READABLE : RMIG_CHANNEL_WRITABLE;
+    char label[RMIG_LABEL_BYTES];
     struct stat st;
     int rc;
 
+    if (fstat(fd, &st) < 0)
+        return rmig_err_set(err, -errno, "fstat: %s", strerror(errno));
+    if (S_ISFIFO(st.st_mode))
+        return rmig_err_set(err, -EINVAL,
+                            "is a named pipe; open it and give its descriptor as fd:N");
+    rc = uri->offset_bytes ? begin_at(fd, &st, uri->offset_bytes, mode, err) : 0;
+    if (rc < 0)
+        return rc;
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return rmig_channel_from_fd(fd, opts, ch_p, err);
+    snprintf(label, sizeof(label), "file:%.100s", uri->path);
+    rc = rmig_endpoint_file(fd, way | RMIG_CHANNEL_SEEKABLE, label, uri->offset_bytes, opts, ch_p, NULL);
+    return rc < 0 ? rmig_err_set(err, rc, "%s", strerror(-rc)) : 0;
+}
+
+int rmig_endpoint_open_file(const struct rmig_uri *uri, enum rmig_channel_mode mode,
+                            const struct rmig_channel_opts *opts, struct rmig_channel **ch_p,
+                            struct rmig_err *err)
+{
+    int flags = mode == RMIG_OPEN_READ ? O_RDONLY : O_WRONLY | O_CREAT;
+    int fd, rc;
+
+    if (mode == RMIG_OPEN_WRITE && uri->offset_bytes == 0)
+        flags |= O_TRUNC;
+    fd = open(uri->path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, S_IRUSR | S_IWUSR);
     if (fd < 0)
-        return rmig_err_set(err, -errno, "file:%.100s: open for %s: %s", path,
+        return rmig_err_set(err, -errno, "file:%.100s: open for %s: %s", uri->path,
                             mode == RMIG_OPEN_READ ? "reading" : "writing", strerror(errno));
-    /* The path may name a terminal or /dev/null: the descriptor decides, not the URI. A named pipe
-     * could only be opened here by waiting without cancel. */
-    if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
-        rc = rmig_err_set(err, -EINVAL, "is a named pipe; open it and give its descriptor as fd:N");
-    else
-        rc = rmig_channel_from_fd(fd, opts, ch_p, err);
+    rc = adopt(fd, uri, mode, opts, ch_p, err);
     if (rc < 0) {
-        rmig_err_prefix(err, "file:%.100s", path);
+        rmig_err_prefix(err, "file:%.100s", uri->path);
         close(fd);
     }
     return rc;

@@ -15,18 +15,19 @@ int rmig_endpoint_unix_address(const char *path, struct sockaddr_un *addr_p, str
 
 /**
  * Take over a connected socket, a pipe or other descriptor, a seekable file. On failure the
- * descriptor stays the caller's. label: what messages call it. Returns: 0; -errno.
+ * descriptor stays the caller's. label: what messages call it; origin_bytes: where position 0 of
+ * the channel is in the file. Returns: 0; -errno.
  */
 int rmig_endpoint_socket(int fd, const char *label, const struct rmig_channel_opts *opts,
                          struct rmig_channel **ch_p, struct rmig_err *err);
 int rmig_endpoint_fd(int fd, uint32_t flags, const struct rmig_channel_opts *opts,
                      struct rmig_channel **ch_p, struct rmig_err *err);
-int rmig_endpoint_file(int fd, uint32_t flags, const char *label,
+int rmig_endpoint_file(int fd, uint32_t flags, const char *label, uint64_t origin_bytes,
                        const struct rmig_channel_opts *opts, struct rmig_channel **ch_p,
                        struct rmig_err *err);
 
-/** Open a file, created and emptied for writing. Returns: 0; -errno. */
-int rmig_endpoint_open_file(const char *path, enum rmig_channel_mode mode,
+/** Open a file, created and emptied from its offset on for writing. Returns: 0; -errno. */
+int rmig_endpoint_open_file(const struct rmig_uri *uri, enum rmig_channel_mode mode,
                             const struct rmig_channel_opts *opts, struct rmig_channel **ch_p,
                             struct rmig_err *err);
 

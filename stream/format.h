@@ -53,6 +53,12 @@ enum rmig_command {
     RMIG_COMMAND_SWITCHOVER_START = 11 /* length 0; the one a receiver may skip */
 };
 
+/** Subsections of the configuration, and the version that each has. */
+#define RMIG_CONFIGURATION_PAGE_BITS "configuration/target-page-bits"   /* u32 bits */
+#define RMIG_CONFIGURATION_CAPABILITIES "configuration/capabilities"    /* u32 count, str8 each */
+#define RMIG_CONFIGURATION_UUID "configuration/uuid"                    /* 16 bytes */
+#define RMIG_CONFIGURATION_VERSION 1u
+
 /** Identity of the ram section. */
 #define RMIG_RAM_SECTION_NAME "ram"
 #define RMIG_RAM_SECTION_INSTANCE 0u

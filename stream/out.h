@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 #include <rmig/stream.h>
 
+#include "stream/bucket.h"
 #include "stream/sticky.h"
 #include "stream/stream_internal.h"
 
@@ -48,7 +49,9 @@ struct rmig_out {
 
     uint64_t rate_limit_bytes; /* per window, 0 = none */
     uint64_t rate_start_bytes; /* put bytes when the window began */
-    uint64_t rate_credit_bytes;
+    uint64_t rate_credit_bytes;  /* in the window */
+    uint64_t rate_credited_bytes; /* ever */
+    struct rmig_bucket bucket;
 
     struct rmig_guard *guard;
     rmig_guard_release_fn guard_release;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rate.c -- what an output stream has moved, and the limit of what it may put in a window. */
+/* rate.c -- what an output stream has moved, and the limit of what it may put. */
 #include "stream/out.h"
+
+#include "common/clock.h"
 
 uint64_t rmig_out_transferred_bytes(struct rmig_out *out)
 {
@@ -23,10 +25,19 @@ void rmig_out_credit_transferred(struct rmig_out *out, uint64_t nbytes)
 void rmig_out_credit_rate(struct rmig_out *out, uint64_t nbytes)
 {
     out->rate_credit_bytes += nbytes;
+    out->rate_credited_bytes += nbytes;
+}
+
+/* All that counts against the limit, ever. */
+static uint64_t rated_bytes(const struct rmig_out *out)
+{
+    return rmig_stream_out_put_bytes(out) + out->rate_credited_bytes;
 }
 
 void rmig_out_set_rate_limit(struct rmig_out *out, uint64_t bytes_per_window)
 {
+    if (out->rate_limit_bytes == 0)
+        rmig_bucket_reset(&out->bucket, rated_bytes(out));
     out->rate_limit_bytes = bytes_per_window;
 }
 
@@ -48,4 +59,13 @@ bool rmig_out_rate_reached(const struct rmig_out *out)
     if (rmig_sticky_code(&out->error) < 0)
         return true;
     return out->rate_limit_bytes && used > out->rate_limit_bytes;
+}
+
+uint64_t rmig_out_rate_wait_ns(struct rmig_out *out)
+{
+    if (out->rate_limit_bytes == 0 || rmig_sticky_code(&out->error) < 0)
+        return 0;
+    return rmig_bucket_wait_ns(&out->bucket,
+                               out->rate_limit_bytes * (1000 / RMIG_RATE_WINDOW_MS),
+                               rated_bytes(out), rmig_now_ns());
 }

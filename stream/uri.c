@@ -96,6 +96,49 @@ static int parse_path(const char *text, const char *rest, size_t max_bytes, stru
     return 0;
 }
 
+/* Digits, and what they are multiplied by. Returns the bytes or -EINVAL. */
+static int64_t size(const char *text)
+{
+    static const char units[] = "KMGT";
+    const size_t ndigits = strspn(text, "0123456789");
+    const char *unit = text[ndigits] ? strchr(units, text[ndigits]) : NULL;
+    const unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    uint64_t v = 0;
+
+    if (ndigits == 0 || (text[ndigits] && !unit) || (unit && text[ndigits + 1]))
+        return -EINVAL;
+    for (size_t i = 0; i < ndigits; i++)
+        if (__builtin_mul_overflow(v, 10, &v) ||
+            __builtin_add_overflow(v, (uint64_t)(text[i] - '0'), &v))
+            return -EINVAL;
+    return v > (uint64_t)INT64_MAX >> shift ? -EINVAL : (int64_t)(v << shift);
+}
+
+/* PATH[,offset=N]; a comma may be anywhere else in a path. */
+static int parse_file(const char *text, const char *rest, struct rmig_uri *uri,
+                      struct rmig_err *err)
+{
+    static const char option[] = ",offset=";
+    const char *at = strstr(rest, option), *value = at ? at + strlen(option) : NULL;
+    const size_t max_bytes = sizeof(uri->path) - 1;
+    const size_t len = at ? (size_t)(at - rest) : strlen(rest);
+    int64_t offset = value ? size(value) : 0;
+
+    if (len == 0)
+        return rmig_err_set(err, -EINVAL, "URI %.100s: no path after the \":\"", text);
+    if (len > max_bytes)
+        return rmig_err_set(err, -ENAMETOOLONG, "URI %.60s...: path of %zu bytes, at most %zu",
+                            text, len, max_bytes);
+    if (offset < 0)
+        return rmig_err_set(err, -EINVAL,
+                            "URI %.100s: offset \"%.20s\" is not a number of bytes below 2^63, "
+                            "like 4096 or 1M",
+                            text, value);
+    memcpy(uri->path, rest, len);
+    uri->offset_bytes = (uint64_t)offset;
+    return 0;
+}
+
 int rmig_uri_parse(const char *text, struct rmig_uri *uri_p, struct rmig_err *err)
 {
     struct rmig_uri uri = {.fd = -1};
@@ -118,6 +161,8 @@ int rmig_uri_parse(const char *text, struct rmig_uri *uri_p, struct rmig_err *er
         rc = parse_address(text, rest, &uri, err);
     else if (s->kind == RMIG_URI_FD)
         rc = parse_fd(text, rest, &uri, err);
+    else if (s->kind == RMIG_URI_FILE)
+        rc = parse_file(text, rest, &uri, err);
     else
         rc = parse_path(text, rest, max_bytes, &uri, err);
     if (rc < 0)

@@ -51,6 +51,7 @@ int guest_ram_make(void *opaque, const struct rmig_layout *layout,
     int rc;
 
     snprintf(ram->machine, sizeof(ram->machine), "%s", layout->machine);
+    ram->configuration = layout->configuration;
     ram->blocks = calloc(layout->nblocks, sizeof(*ram->blocks));
     if (!ram->blocks)
         return rmig_err_set(err, -ENOMEM, "guest RAM: out of memory for %u blocks",

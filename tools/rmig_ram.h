@@ -10,6 +10,7 @@
 
 struct guest_ram {
     char machine[256];
+    struct rmig_configuration configuration;
     struct rmig_block *blocks; /* in the source's order; one memfd behind all of them */
     uint32_t nblocks;
     uint8_t *base;

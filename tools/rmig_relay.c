@@ -236,6 +236,7 @@ static int layout(void *opaque, const struct rmig_layout *layout, const struct r
         rc = changes_init(&r->changes, &r->ram, err);
     if (r->ram.machine[0])
         opts.machine = r->ram.machine;
+    opts.configuration = r->ram.configuration;
     if (rc == 0)
         rc = rmig_save_new(&r->save, r->out.out, r->ram.blocks, r->ram.nblocks, &opts, err);
     if (rc < 0)

@@ -76,6 +76,7 @@ static int save(struct send *s, struct rmig_err *err)
 {
     const struct rmig_save_opts opts = {
         .machine = s->ram.machine[0] ? s->ram.machine : NULL,
+        .configuration = s->ram.configuration,
         .acknowledge = true,
         .cancel = s->common.link.cancel,
         .progress = report_progress,

@@ -38,6 +38,7 @@ static int put_ram(struct store *store, const struct guest_ram *ram, struct rmig
                    struct rmig_err *err)
 {
     const struct rmig_save_opts opts = {.machine = ram->machine[0] ? ram->machine : NULL,
+                                        .configuration = ram->configuration,
                                         .cancel = cancel};
     int rc = rmig_save_new(&store->save, store->out, ram->blocks, ram->nblocks, &opts, err);
 

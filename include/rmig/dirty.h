@@ -25,6 +25,11 @@
  * pages dropped by madvise(2). Give it the mapping that the guest writes through. A transport that
  * pins memory is better given a second mapping of the same memfd: kernels before 6.2 pin for
  * writing even what is only read, which fails on memory that userfaultfd protects.
+ *
+ * Where a comment below does not say otherwise
+ *   Ownership: nothing is kept of an argument after the call returns.
+ *   Blocks:    never.
+ *   Threads:   one thread at a time per tracker; writers of the memory are free to run.
  */
 #ifndef RMIG_DIRTY_H
 #define RMIG_DIRTY_H
@@ -48,17 +53,21 @@ typedef int (*rmig_dirty_fn)(void *opaque, const struct rmig_run *run);
 /** What a tracker implements. All are mandatory. */
 struct rmig_dirty_ops {
     const char *name; /**< "pagemap", "kvm-ring", ...: for messages and reports */
+    /** What rmig_dirty_start() does. */
     int (*start)(struct rmig_dirty *dirty, struct rmig_err *err);
+    /** What rmig_dirty_sync() does. */
     int (*sync)(struct rmig_dirty *dirty, rmig_dirty_fn fn, void *opaque, struct rmig_err *err);
+    /** What rmig_dirty_stop() does; called once more before free. */
     void (*stop)(struct rmig_dirty *dirty);
+    /** Free the tracker, which is stopped. */
     void (*free)(struct rmig_dirty *dirty);
 };
 
 /** Base of every tracker; embedded first. */
 struct rmig_dirty {
-    const struct rmig_dirty_ops *ops;
-    const struct rmig_block *blocks; /**< the caller's array */
-    uint32_t nblocks;
+    const struct rmig_dirty_ops *ops; /**< what the tracker does */
+    const struct rmig_block *blocks;  /**< the caller's array */
+    uint32_t nblocks;                 /**< its length */
 };
 
 /** How rmig_dirty_open() is to track. */
@@ -69,7 +78,7 @@ enum rmig_dirty_kind {
 };
 
 /**
- * rmig_dirty_open - make a tracker for a set of blocks
+ * rmig_dirty_open - make a tracker of writes to RAM blocks, by the kernel
  * @kind:    which, or RMIG_DIRTY_AUTO
  * @blocks:  the blocks; @nblocks of them, at least 1
  * @dirty_p: receives the tracker; rmig_dirty_name() says which it is
@@ -79,8 +88,8 @@ enum rmig_dirty_kind {
  * Blocks:    never.
  * Threads:   one at a time per tracker; writers of the memory are free to run at any time.
  * Returns:   0; -ENOTSUP the kernel or the memory's kind does not allow it; -EPERM no right to
- *            userfaultfd; -EINVAL; -EMFILE; -ENOMEM. For RMIG_DIRTY_AUTO the message has the reason
- *            of each.
+ *            userfaultfd; -EINVAL no block, or the kind; -EBUSY a block has another userfaultfd;
+ *            -EMFILE; -ENOMEM. For RMIG_DIRTY_AUTO the message has the reason of each.
  * Source:    ioctl_userfaultfd(2), Documentation/admin-guide/mm/pagemap.rst of Linux
  */
 RMIG_MUST_CHECK int rmig_dirty_open(enum rmig_dirty_kind kind, const struct rmig_block *blocks,
@@ -97,7 +106,7 @@ RMIG_MUST_CHECK int rmig_dirty_open(enum rmig_dirty_kind kind, const struct rmig
  * Ownership: @blocks stay the caller's and must outlive the tracker.
  * Blocks:    never; nor do its start and sync.
  * Threads:   one at a time per tracker, but for rmig_dirty_map_mark().
- * Returns:   0; -EINVAL; -ENOMEM.
+ * Returns:   0; -EINVAL no block; -ENOMEM.
  */
 RMIG_MUST_CHECK int rmig_dirty_map_open(const struct rmig_block *blocks, uint32_t nblocks,
                                         struct rmig_dirty **dirty_p, struct rmig_err *err);
@@ -189,7 +198,8 @@ RMIG_MUST_CHECK int rmig_dirty_kvm_log_open(const struct rmig_dirty_kvm_params *
  * Where KVM emulates what the guest runs it can write over entries before it stops the vCPU. A sync
  * that sees this protects all slots anew and reports all pages.
  *
- * Ownership: as rmig_dirty_kvm_log_open().
+ * Ownership: what @params points to is copied, and the host memory of the slots not touched.
+ *            @blocks and the descriptors stay the caller's and must outlive the tracker.
  * Blocks:    never; its start, sync and stop while KVM changes memory slots, or while another
  *            thread reaps.
  * Threads:   one at a time per tracker, but for rmig_dirty_kvm_ring_reap(); vCPUs may run at any
@@ -221,13 +231,14 @@ RMIG_MUST_CHECK int rmig_dirty_kvm_ring_reap(struct rmig_dirty *dirty, struct rm
 /* --- every tracker ---------------------------------------------------------------------------- */
 
 /**
- * rmig_dirty_start - from here on writes are noted
+ * rmig_dirty_start - from here on a tracker notes writes
  * @dirty: an open tracker that is not started
  *
  * Blocks:  for the time to walk the page tables.
  * Threads: the tracker's; writers may run: what they write while this call runs may or may not be
  *          noted, so start before the first pass reads its first page.
- * Returns: 0; -ENOMEM; -ENOTSUP; another errno of the kernel.
+ * Returns: 0; -ENOMEM; -ENOTSUP; -EAGAIN no thread for the faults; another errno of the kernel; what
+ *          the tracker's open says of its start.
  */
 RMIG_MUST_CHECK int rmig_dirty_start(struct rmig_dirty *dirty, struct rmig_err *err);
 
@@ -246,13 +257,29 @@ RMIG_MUST_CHECK int rmig_dirty_start(struct rmig_dirty *dirty, struct rmig_err *
 RMIG_MUST_CHECK int rmig_dirty_sync(struct rmig_dirty *dirty, rmig_dirty_fn fn, void *opaque,
                                     struct rmig_err *err);
 
-/** rmig_dirty_stop - lift the protection; may be started again. Not started is fine. */
+/**
+ * rmig_dirty_stop - note no more writes, lift the protection; the tracker may be started again
+ * @dirty: not started is fine
+ *
+ * Blocks: for the time to walk the page tables.
+ */
 void rmig_dirty_stop(struct rmig_dirty *dirty);
 
-/** rmig_dirty_free - stop and free; NULL is fine. */
+/**
+ * rmig_dirty_free - stop and free a tracker; NULL is fine
+ *
+ * Ownership: the tracker is gone; the blocks are the caller's alone again.
+ * Blocks:    for the time to walk the page tables.
+ * Threads:   no other thread may be inside the tracker.
+ */
 void rmig_dirty_free(struct rmig_dirty *dirty);
 
-/** rmig_dirty_name - which tracker it is. Returns: its name; static storage. */
+/**
+ * rmig_dirty_name - which kind of tracker it is
+ *
+ * Ownership: static storage.
+ * Returns:   its name: "pagemap", "userfaultfd", "map", "kvm-log", "kvm-ring" of ours.
+ */
 const char *rmig_dirty_name(const struct rmig_dirty *dirty);
 
 #ifdef __cplusplus

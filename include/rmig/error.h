@@ -6,6 +6,13 @@
  * take a `struct rmig_err *` as their last argument: the caller owns it, nothing is allocated,
  * NULL is allowed, and the first error wins: once code is non-zero later reports do not replace it.
  * The library never prints and never exits.
+ *
+ * Where a comment, of any header, does not say otherwise
+ *   @err:       receives code and message of a failure, unless it holds one already; may be NULL
+ *   -ECANCELED: cancelled
+ *   -EMFILE:    no descriptor is left
+ *   -ENOMEM:    no memory is left
+ *   -ETIMEDOUT: a deadline passed
  */
 #ifndef RMIG_ERROR_H
 #define RMIG_ERROR_H
@@ -31,6 +38,7 @@ struct rmig_err {
     char msg[RMIG_ERR_MSG_BYTES]; /**< one line of text, no newline, NUL-terminated */
 };
 
+/** No error yet. */
 #define RMIG_ERR_INIT { 0, "" }
 
 /**
@@ -42,17 +50,19 @@ struct rmig_err {
  * Ownership: nothing is kept of @fmt or its arguments.
  * Blocks:    never.
  * Threads:   one thread at a time per @err.
- * Returns:   @code (or -EIO), always, so that a caller can write `return rmig_err_set(...)`.
+ * Returns:   @code (or -EIO), always, so that a caller can return what this returns.
  */
 int rmig_err_set(struct rmig_err *err, int code, const char *fmt, ...) RMIG_PRINTF(3, 4);
 
 /**
- * rmig_err_prefix - put text in front of a recorded message, once, at an API boundary
+ * rmig_err_prefix - put text in front of a recorded error message, once, at an API boundary
  * @err: caller's error object, or NULL; untouched if no error is recorded
  * @fmt: printf format of the text, without the ": " that is put behind it
  *
- * Blocks: never.  Threads: one at a time per @err.
- * Returns: err->code, 0 where @err is NULL.
+ * Ownership: nothing is kept of @fmt or its arguments.
+ * Blocks:    never.
+ * Threads:   one thread at a time per @err.
+ * Returns:   the code of @err; 0 where @err is NULL.
  */
 int rmig_err_prefix(struct rmig_err *err, const char *fmt, ...) RMIG_PRINTF(2, 3);
 

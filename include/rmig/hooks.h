@@ -10,10 +10,9 @@
  *   destination: set_blocks, load(BLOCK_REG, name) per block of the peer's list,
  *                then load(HOOK) for each hook mark found in the stream
  *
- * Threads: all hooks of a set are called on the driver's thread. Blocks: a hook may, within
- * deadlines of its own and until cancel. After a hook has failed no other one is called,
- * after_iterate neither: what was taken is borrowed until the implementation's connection is
- * closed.
+ * All hooks of a set are called on the driver's thread. A hook may block, within deadlines of its own
+ * and until cancel. After a hook has failed no other one is called, after_iterate neither: what was
+ * taken is borrowed until the implementation's connection is closed.
  */
 #ifndef RMIG_HOOKS_H
 #define RMIG_HOOKS_H
@@ -77,9 +76,10 @@ struct rmig_hooks {
  *
  * Before the driver's set-up (save) or run (load), which hands the set its block table.
  *
- * Ownership: @hooks and @opaque stay the caller's; borrowed until detached, or the stream is
- * closed. Blocks:    never. Threads:   the stream's. Returns: 0; -EBUSY a set is attached already;
- * -ENOMEM.
+ * Ownership: @hooks and @opaque stay the caller's; borrowed until detached, or the stream is closed.
+ * Blocks:    never.
+ * Threads:   the stream's.
+ * Returns:   0; -EBUSY a set is attached already; -ENOMEM.
  */
 RMIG_MUST_CHECK int rmig_out_attach_hooks(struct rmig_out *out, const struct rmig_hooks *hooks,
                                           void *opaque, struct rmig_err *err);
@@ -87,7 +87,7 @@ RMIG_MUST_CHECK int rmig_in_attach_hooks(struct rmig_in *in, const struct rmig_h
                                          void *opaque, struct rmig_err *err);
 
 /**
- * rmig_out_detach_hooks / rmig_in_detach_hooks - detach: from here on pages go through the stream
+ * rmig_out_detach_hooks / rmig_in_detach_hooks - detach hooks: pages go through the stream again
  *
  * Between calls of the driver, never inside one. Nothing attached is fine. Closing the stream does
  * it too.

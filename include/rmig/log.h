@@ -11,10 +11,10 @@ extern "C" {
 
 /** Severity; a smaller number is more severe. */
 enum rmig_log_level {
-    RMIG_LOG_ERROR = 0,
-    RMIG_LOG_WARNING = 1,
-    RMIG_LOG_INFO = 2,
-    RMIG_LOG_DEBUG = 3
+    RMIG_LOG_ERROR = 0,   /**< something failed */
+    RMIG_LOG_WARNING = 1, /**< something failed and was survived */
+    RMIG_LOG_INFO = 2,    /**< worth to know: a fallback, say */
+    RMIG_LOG_DEBUG = 3    /**< for developers */
 };
 
 /**

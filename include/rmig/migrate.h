@@ -27,6 +27,7 @@
  * Where a comment below does not say otherwise
  *   Ownership: the ops table and the options are copied; what they point to stays the caller's and
  *              must outlive the object.
+ *   Blocks:    never.
  *   Threads:   one at a time per object; cancel and status are for any thread.
  */
 #ifndef RMIG_MIGRATE_H
@@ -54,8 +55,8 @@ struct rmig_vm_ops {
     uint32_t struct_size; /**< sizeof(struct rmig_vm_ops) of the caller */
 
     /**
-     * (S, D) The RAM blocks: called once, by new(). Both sides must list the same names and lengths.
-     * The array and the memory must outlive the source or destination.
+     * (S, D) The RAM blocks: called once, by rmig_source_new() or rmig_dest_new(). Both sides must list
+     * the same names and lengths. The array and the memory must outlive the source or destination.
      */
     int (*list_blocks)(void *vm, const struct rmig_block **blocks_p, uint32_t *nblocks_p,
                        struct rmig_err *err);
@@ -93,6 +94,7 @@ struct rmig_vm_ops {
 
 /* --- what the library tells ------------------------------------------------------------------- */
 
+/** How far a move is. */
 enum rmig_move_state {
     RMIG_MOVE_NEW = 0,        /**< nothing has happened */
     RMIG_MOVE_CONNECTING = 1, /**< source: until the block lists agree; destination: until a source came */
@@ -106,15 +108,15 @@ enum rmig_move_state {
 
 /** Figures of a move. */
 struct rmig_move_status {
-    enum rmig_move_state state;
+    enum rmig_move_state state;         /**< how far it is */
     const char *transport;              /**< "rdma", "tcp", ...; NULL before; static storage */
     uint32_t round;                     /**< the one that is going on, from 1 */
     uint32_t throttle_percent;          /**< of the vCPUs' time that is taken away now */
-    uint64_t total_ram_bytes;
+    uint64_t total_ram_bytes;           /**< all blocks together */
     uint64_t remaining_bytes;           /**< RAM that is not yet sent, as of the last look */
     uint64_t sent_bytes;                /**< RAM sent, pages that were sent again included */
     uint64_t zero_bytes;                /**< RAM that was all zero, and announced only */
-    uint64_t device_state_bytes;
+    uint64_t device_state_bytes;        /**< of the device sections */
     uint64_t dirty_rate_bytes_per_s;    /**< of the last round */
     uint64_t throughput_bytes_per_s;    /**< of RAM while it moved, last measured */
     uint64_t setup_ns;                  /**< until the first page could go */
@@ -130,6 +132,10 @@ struct rmig_move_status {
     uint64_t unsaid_bytes;              /**< source, of zero_bytes: unsaid (RMIG_DEST_RAM_IS_ZERO) */
 };
 
+/**
+ * Called as the move goes on, on the thread that runs or steps it. It may ask for the status and
+ * cancel, nothing else of the source or destination. The figures are valid during the call.
+ */
 typedef void (*rmig_progress_fn)(void *opaque, const struct rmig_move_status *status);
 
 /* --- source ----------------------------------------------------------------------------------- */
@@ -138,7 +144,7 @@ struct rmig_source;
 
 /** Options of a source; zeroed memory, with struct_size set, is the default. */
 struct rmig_source_opts {
-    uint32_t struct_size;
+    uint32_t struct_size;               /**< sizeof(struct rmig_source_opts) of the caller */
     uint32_t downtime_limit_ms;         /**< longest downtime that may be expected; 0 = 300 */
     uint32_t deadline_ms;               /**< longest time until the switchover; 0 = no limit */
     bool auto_converge;                 /**< throttle vCPUs where the rounds do not get ahead */
@@ -152,46 +158,49 @@ struct rmig_source_opts {
     const char *machine;                /**< configuration name, 1..255 bytes; NULL = "rmig" */
     const char *device;                 /**< RDMA device; NULL = the one the address chooses */
     rmig_progress_fn progress;          /**< about ten times a second, and at each new state */
-    void *progress_opaque;
+    void *progress_opaque;              /**< handed to progress */
     uint32_t device_port;               /**< rdma: physical port of device; 0 = 1 */
     bool use_gid_index;                 /**< rdma: gid_index counts; else one is chosen */
     int32_t gid_index;                  /**< rdma: GID to use with device */
 };
 
 /**
- * rmig_source_new - make the source of a move
+ * rmig_source_new - make the source of a move of a guest
  * @source_p: receives it
  * @uri:      rdma:HOST:PORT, tcp:HOST:PORT, unix:PATH, fd:N: a destination. file:PATH, exec:COMMAND
  *            and one-way fds: the guest is paused and stored; it stays paused when that is done
  * @ops, @vm: the guest; @vm is handed to every op
- * @opts:     may be NULL
+ * @opts:     NULL is the default
  *
  * Nothing is opened yet; list_blocks is called.
  *
- * Blocks:  never.
- * Returns: 0; -EINVAL the URI, an option, a missing op or a block, named; -E2BIG too many blocks;
- * -ENOMEM, -EMFILE; what list_blocks said.
+ * Blocks:  for the time that list_blocks takes.
+ * Returns: 0; -EINVAL the URI, an option, a missing op or a block, named; -ENAMETOOLONG the URI;
+ *          -E2BIG too many blocks; -ENOMEM; -EMFILE; what list_blocks said.
  */
 RMIG_MUST_CHECK int rmig_source_new(struct rmig_source **source_p, const char *uri,
                                     const struct rmig_vm_ops *ops, void *vm,
                                     const struct rmig_source_opts *opts, struct rmig_err *err);
 
 /**
- * rmig_source_run - do the move, once
+ * rmig_source_run - do the move of a source, once, on this thread
  *
  * Blocks:  until it has ended: within the deadlines of its options, and until cancel.
  * Returns: 0 the guest runs at the destination and must never run here again (stored: it lies whole
- * in the file). On failure it runs here again (if it ran), unless the state is RMIG_MOVE_IN_DOUBT:
- * -EINVAL called twice; -ECANCELED; -ETIME not converged within deadline_ms; -EREMOTEIO the
- * destination refused, with its reason; else of the connection: -ECONNREFUSED, -EHOSTUNREACH,
- * -ETIMEDOUT, -ECONNRESET, -EPIPE, -ENODEV, -ENOMEM ...; what an op said.
+ *          in the file). On failure it runs here again (if it ran), unless the state is
+ *          RMIG_MOVE_IN_DOUBT: -EINVAL called twice; -ECANCELED; -ETIME not converged within
+ *          deadline_ms; -EREMOTEIO the destination refused, with its reason; -ECONNREFUSED,
+ *          -EHOSTUNREACH, -ETIMEDOUT, -ECONNRESET, -EPIPE, -ENODEV, -ENOMEM or another errno, of the
+ *          connection; what an op said.
  */
 RMIG_MUST_CHECK int rmig_source_run(struct rmig_source *source, struct rmig_err *err);
 
 /**
- * rmig_source_fd - the descriptor to poll for reading, for step
+ * rmig_source_fd - the descriptor to poll for reading before each rmig_source_step() but the first
  *
- * Ownership: stays the source's.  Blocks: never.  Returns: the descriptor.
+ * Ownership: stays the source's.
+ * Threads:   any.
+ * Returns:   the descriptor.
  */
 int rmig_source_fd(const struct rmig_source *source);
 
@@ -199,7 +208,8 @@ int rmig_source_fd(const struct rmig_source *source);
  * rmig_source_step - go on with a poll-driven move; the first call begins it
  *
  * Blocks:  for the time that the ops take.
- * Returns: 1 call again when fd polls readable; 0 done; else as rmig_source_run.
+ * Returns: 1 call again when rmig_source_fd() polls readable; 0 done; -EAGAIN no thread for it; else
+ *          as rmig_source_run.
  */
 RMIG_MUST_CHECK int rmig_source_step(struct rmig_source *source, struct rmig_err *err);
 
@@ -209,24 +219,39 @@ RMIG_MUST_CHECK int rmig_source_step(struct rmig_source *source, struct rmig_err
  * Blocks:  never; run and step end within 100 ms and the time that an op takes.
  * Threads: any.
  * Returns: 0 it ends, with -ECANCELED, unless it had ended by itself; -EALREADY the go-ahead was
- * given.
+ *          given.
  */
 int rmig_source_cancel(struct rmig_source *source);
 
-/** rmig_source_status - the figures. Threads: any. */
+/**
+ * rmig_source_status - the state and the figures of a source's move
+ * @status_p: receives them
+ *
+ * Threads: any.
+ */
 void rmig_source_status(const struct rmig_source *source, struct rmig_move_status *status_p);
 
 /**
- * rmig_source_reclaim - the destination is dead, the guest runs here again
+ * rmig_source_reclaim - resume a guest in doubt, whose destination is dead
  *
  * For state RMIG_MOVE_IN_DOUBT only, on the word of somebody who has made sure: fenced the host,
  * killed the process. If the guest runs there after all, it runs twice.
  *
+ * Blocks:  for the time that resume takes.
  * Returns: 0; -EINVAL the move is in another state; what resume said.
  */
 RMIG_MUST_CHECK int rmig_source_reclaim(struct rmig_source *source, struct rmig_err *err);
 
-/** rmig_source_free - cancel if need be, and free; NULL is fine. Blocks until an op has returned. */
+/**
+ * rmig_source_free - cancel the move of a source if need be, and free; NULL is fine
+ *
+ * A poll-driven move that goes on is stepped to its end, so that ops may be called. After the
+ * go-ahead the destination's answer is waited for.
+ *
+ * Ownership: the source is gone; what was given to it is the caller's alone again.
+ * Blocks:    until the move has ended.
+ * Threads:   no other thread may be inside the source.
+ */
 void rmig_source_free(struct rmig_source *source);
 
 /* --- destination ------------------------------------------------------------------------------ */
@@ -241,15 +266,15 @@ struct rmig_dest;
 
 /** Options of a destination; zeroed memory, with struct_size set, is the default. */
 struct rmig_dest_opts {
-    uint32_t struct_size;
+    uint32_t struct_size;       /**< sizeof(struct rmig_dest_opts) of the caller */
     uint32_t accept_timeout_ms; /**< longest wait for a source; 0 = no limit */
     bool tcp_fallback;          /**< rdma: listen by tcp too, at the same address */
     uint64_t pin_budget_bytes;  /**< rdma: most RAM registered at once; 0 = no limit */
     uint64_t max_section_bytes; /**< bound on one device section; 0 = 64 MiB */
     uint32_t idle_timeout_ms;   /**< longest wait for the peer; 0 = 10000 */
     const char *device;         /**< RDMA device; NULL = the one the address chooses */
-    rmig_progress_fn progress;
-    void *progress_opaque;
+    rmig_progress_fn progress;  /**< about ten times a second, and at each new state */
+    void *progress_opaque;      /**< handed to progress */
     uint32_t device_port;       /**< rdma: physical port of device; 0 = 1 */
     bool use_gid_index;         /**< rdma: gid_index counts; else one is chosen */
     int32_t gid_index;          /**< rdma: GID to use with device */
@@ -257,48 +282,88 @@ struct rmig_dest_opts {
 };
 
 /**
- * rmig_dest_new - make the destination of a move; it listens when this returns
- * @dest_p: receives it
- * @uri:    as a source's; HOST may be empty, PORT 0; file:, exec: and one-way fds load a stored guest
- * @ops:    list_blocks, load_device and resume are needed
+ * rmig_dest_new - make the destination of a move, which listens when this returns
+ * @dest_p:   receives it
+ * @uri:      as a source's; HOST may be empty, PORT 0; file:, exec: and one-way fds load a stored guest
+ * @ops, @vm: list_blocks, load_device and resume are needed; @vm is handed to every op
+ * @opts:     NULL is the default
  *
  * The RAM need not read zero. Where it does, RMIG_DEST_RAM_IS_ZERO spares the source to say what is zero.
  *
  * Blocks:  on the look-up of a name, at most 3 s.
- * Returns: 0; as rmig_source_new; -EADDRINUSE, -EADDRNOTAVAIL; -ENODEV no RDMA device, -ENOENT no
- * plugin, -ENOMEM RLIMIT_MEMLOCK (with tcp_fallback: 0, and the reason in the status).
+ * Returns: 0; -EADDRINUSE; -EADDRNOTAVAIL; -ENODEV no RDMA device; -ENOENT no plugin; -ENOMEM also
+ *          RLIMIT_MEMLOCK; else as rmig_source_new. With tcp_fallback what RDMA lacks is no error,
+ *          but the fallback_reason of the status.
  */
 RMIG_MUST_CHECK int rmig_dest_new(struct rmig_dest **dest_p, const char *uri,
                                   const struct rmig_vm_ops *ops, void *vm,
                                   const struct rmig_dest_opts *opts, struct rmig_err *err);
 
-/** rmig_dest_port - the port that is listened at. Returns: the port; 0 where there is none. */
+/**
+ * rmig_dest_port - the port at which a destination listens
+ *
+ * Threads: any.
+ * Returns: the port; 0 where there is none.
+ */
 uint16_t rmig_dest_port(const struct rmig_dest *dest);
 
 /**
- * rmig_dest_run - wait for a source and take the guest in, once
+ * rmig_dest_run - wait for a source and take its guest in, once, on this thread
  *
  * A connection that fails before it has listed the RAM blocks is dropped, and the wait goes on.
  *
  * Blocks:  until it has ended: within the deadlines of its options, and until cancel.
  * Returns: 0 the guest has been resumed here. Else it was not, and its memory is of no use: -EINVAL
- * called twice; -ECANCELED; -ETIMEDOUT nobody came, or the source fell silent; -EPROTO what came is
- * no such guest; -ECONNRESET, -EIO ... of the connection; what an op said.
+ *          called twice; -ECANCELED; -ETIMEDOUT nobody came, or the source fell silent; -EPROTO what
+ *          came is no such guest; -ECONNRESET, -EIO or another errno, of the connection; what an op
+ *          said.
  */
 RMIG_MUST_CHECK int rmig_dest_run(struct rmig_dest *dest, struct rmig_err *err);
 
-/** rmig_dest_fd - the descriptor to poll for reading, for step. Returns: the descriptor. */
+/**
+ * rmig_dest_fd - the descriptor to poll for reading before each rmig_dest_step() but the first
+ *
+ * Ownership: stays the destination's.
+ * Threads:   any.
+ * Returns:   the descriptor.
+ */
 int rmig_dest_fd(const struct rmig_dest *dest);
-/** rmig_dest_step - as rmig_source_step. Returns: 1; 0; else as rmig_dest_run. */
+
+/**
+ * rmig_dest_step - go on with a poll-driven move into this host; the first call begins it
+ *
+ * Blocks:  for the time that the ops take.
+ * Returns: 1 call again when rmig_dest_fd() polls readable; 0 done; -EAGAIN no thread for it; else as
+ *          rmig_dest_run.
+ */
 RMIG_MUST_CHECK int rmig_dest_step(struct rmig_dest *dest, struct rmig_err *err);
 
-/** rmig_dest_cancel - give up. Returns: 0; -EALREADY the go-ahead was taken. Threads: any. */
+/**
+ * rmig_dest_cancel - give up waiting for a guest, or taking it in
+ *
+ * Blocks:  never; run and step end within 100 ms and the time that an op takes.
+ * Threads: any.
+ * Returns: 0; -EALREADY the go-ahead was taken.
+ */
 int rmig_dest_cancel(struct rmig_dest *dest);
 
-/** rmig_dest_status - the figures that a destination has. Threads: any. */
+/**
+ * rmig_dest_status - the state and the figures that a destination has of its move
+ * @status_p: receives them; what only a source knows is 0
+ *
+ * Threads: any.
+ */
 void rmig_dest_status(const struct rmig_dest *dest, struct rmig_move_status *status_p);
 
-/** rmig_dest_free - cancel if need be, and free; NULL is fine. Blocks until an op has returned. */
+/**
+ * rmig_dest_free - cancel the move of a destination if need be, and free; NULL is fine
+ *
+ * A poll-driven move that goes on is stepped to its end, so that ops may be called.
+ *
+ * Ownership: the destination is gone; what was given to it is the caller's alone again.
+ * Blocks:    until the move has ended.
+ * Threads:   no other thread may be inside the destination.
+ */
 void rmig_dest_free(struct rmig_dest *dest);
 
 #ifdef __cplusplus

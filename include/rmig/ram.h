@@ -13,6 +13,7 @@ extern "C" {
 
 /** Unit of the migration stream and of dirty bitmaps: the target page, 4 KiB. */
 #define RMIG_PAGE_BYTES 4096u
+/** The same as a power of two. */
 #define RMIG_PAGE_SHIFT 12
 
 /** Most RAM blocks a move can have: what fits one RAM_BLOCKS_RESULT message. */

@@ -9,6 +9,7 @@
 #include <rmig/dirty.h>
 #include <rmig/error.h>
 #include <rmig/hooks.h>
+#include <rmig/image.h>
 #include <rmig/log.h>
 #include <rmig/migrate.h>
 #include <rmig/ram.h>
@@ -20,7 +21,14 @@
 extern "C" {
 #endif
 
-/** Version of the library in use, "MAJOR.MINOR.PATCH"; static storage. */
+/**
+ * rmig_version - version of the library in use
+ *
+ * Ownership: static storage.
+ * Blocks:    never.
+ * Threads:   any.
+ * Returns:   "MAJOR.MINOR.PATCH".
+ */
 const char *rmig_version(void);
 
 #ifdef __cplusplus

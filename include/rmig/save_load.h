@@ -59,6 +59,14 @@ struct rmig_ram_stats {
     uint64_t unsaid_pages;    /**< save, of zero_pages: not even announced: rmig_save_ram_is_zero() */
 };
 
+/** What a stream's configuration may say besides the machine's name; zeroed memory says nothing. */
+struct rmig_configuration {
+    /** Target pages are RMIG_PAGE_BYTES: said where a machine's could be smaller, as on Arm. */
+    bool says_page_bits;
+    bool has_uuid;    /**< uuid counts */
+    uint8_t uuid[16]; /**< of the VM; QEMU compares it with capability validate-uuid */
+};
+
 /* --- save ------------------------------------------------------------------------------------- */
 
 struct rmig_save;
@@ -66,6 +74,7 @@ struct rmig_save;
 /** Options of a save; zeroed memory is the default. */
 struct rmig_save_opts {
     const char *machine;                /**< configuration name, 1..255 bytes; NULL = "rmig" */
+    struct rmig_configuration configuration; /**< what else it says */
     uint64_t max_bandwidth_bytes_per_s; /**< of the rounds, not of the last pass; 0 = no limit */
     uint32_t window_ms;                 /**< longest section of a round, or pass of the hooks; 0 = 1000 */
     /** No page starts dirty: the destination's memory reads zero, and only what is marked is sent. */
@@ -78,7 +87,7 @@ struct rmig_save_opts {
     struct rmig_cancel *cancel; /**< may be NULL */
     /** Called at the end of each section, on the driver's thread; may mark pages dirty. */
     void (*progress)(void *opaque, const struct rmig_ram_stats *stats);
-    void *progress_opaque;
+    void *progress_opaque; /**< handed to progress */
 };
 
 /**
@@ -86,9 +95,9 @@ struct rmig_save_opts {
  * @save_p:  receives the driver
  * @out:     stream, nothing put in it yet
  * @blocks:  1..RMIG_BLOCKS_MAX blocks; their order is the one of the block list
- * @opts:    may be NULL
+ * @opts:    NULL is the default
  *
- * Blocks: never.
+ * Blocks:  never.
  * Returns: 0; -EINVAL a block or an option, named; -E2BIG too many blocks; -ENOMEM.
  */
 RMIG_MUST_CHECK int rmig_save_new(struct rmig_save **save_p, struct rmig_out *out,
@@ -101,16 +110,16 @@ RMIG_MUST_CHECK int rmig_save_new(struct rmig_save **save_p, struct rmig_out *ou
  * Hooks that are to be used must be attached before.
  *
  * Returns: 0; -EINVAL out of order; -ECANCELED; the stream's or the hooks' error.
- * Source: the migration stream format, version 3.
+ * Source:  the migration stream format, version 3.
  */
 RMIG_MUST_CHECK int rmig_save_setup(struct rmig_save *save, struct rmig_err *err);
 
 /**
- * rmig_save_ram_is_zero - the destination has said that all of its RAM reads zero
+ * rmig_save_ram_is_zero - leave zero pages out, as the destination's RAM reads zero
  *
- * The first pass then leaves zero pages out, in the stream and of the hooks alike. Later ones announce
- * them as ever: a page that has become zero since it was sent is always said. Between rmig_save_setup
- * and the first pass.
+ * For a destination that has said so. The first pass leaves zero pages out, in the stream and of the
+ * hooks alike. Later ones announce them as ever: a page that has become zero since it was sent is
+ * always said. Between rmig_save_setup() and the first pass.
  *
  * Blocks:  never.
  * Returns: 0; -EINVAL out of order.
@@ -118,7 +127,7 @@ RMIG_MUST_CHECK int rmig_save_setup(struct rmig_save *save, struct rmig_err *err
 RMIG_MUST_CHECK int rmig_save_ram_is_zero(struct rmig_save *save, struct rmig_err *err);
 
 /**
- * rmig_save_mark_dirty - mark pages that have changed: they are sent again
+ * rmig_save_mark_dirty - mark pages that have changed, so that they are sent again
  * @offset_bytes, @len_bytes: multiples of RMIG_PAGE_BYTES, inside the block; len_bytes > 0
  *
  * A page that a pass has still to come to is sent by it, any other by the next one. Mark after the
@@ -134,10 +143,10 @@ RMIG_MUST_CHECK int rmig_save_mark_dirty(struct rmig_save *save, uint32_t block_
 /**
  * rmig_save_round - one pass over the dirty pages while the guest runs; one or more PART sections
  *
- * Pages become clean before they are read. A section ends after window_ms, when the rate limit of
- * 100 ms is used up, or when so much was declined by a hook that it has to be put in the stream.
+ * Pages become clean before they are read. A section ends after window_ms, or when so much was
+ * declined by a hook that it has to be put in the stream.
  *
- * Blocks:  also until the rate limit's next 100 ms begin; cancel ends that.
+ * Blocks:  also to hold max_bandwidth_bytes_per_s, within 3 % over any 200 ms; cancel ends that.
  * Returns: 0; -EINVAL out of order; -ECANCELED; the stream's or the hooks' error.
  */
 RMIG_MUST_CHECK int rmig_save_round(struct rmig_save *save, struct rmig_err *err);
@@ -160,20 +169,20 @@ RMIG_MUST_CHECK int rmig_save_complete(struct rmig_save *save, struct rmig_err *
  * @len_bytes:             0..UINT32_MAX; the load side has a bound of its own
  *
  * Returns: 0; -EINVAL out of order, or @name; -E2BIG @len_bytes, or so many sections that their
- * description passes 16 MiB; -ENOMEM; -ECANCELED; the stream's error.
+ *          description passes 16 MiB; -ENOMEM; -ECANCELED; the stream's error.
  */
 RMIG_MUST_CHECK int rmig_save_section(struct rmig_save *save, const char *name,
                                       uint32_t instance_id, uint32_t version, const void *data,
                                       size_t len_bytes, struct rmig_err *err);
 
 /**
- * rmig_save_end - put the end of sections and their description, flush
+ * rmig_save_end - end a save: put the end of sections and their description, flush
  *
  * The end of sections is flushed first. Over RDMA its acknowledgement says that the other side
  * accepted every section; from then on the move cannot be undone.
  *
  * Returns: 0; -EINVAL out of order; -ENOMEM; -ECANCELED; the stream's error. With acknowledge also
- * -EREMOTEIO the destination says that it failed; -EPROTO it says what makes no sense.
+ *          -EREMOTEIO the destination says that it failed; -EPROTO it says what makes no sense.
  */
 RMIG_MUST_CHECK int rmig_save_end(struct rmig_save *save, struct rmig_err *err);
 
@@ -183,20 +192,26 @@ RMIG_MUST_CHECK int rmig_save_end(struct rmig_save *save, struct rmig_err *err);
  *
  * The end of sections is flushed apart, as rmig_save_end() does it.
  *
- * Returns: as rmig_save_end; -EINVAL also for what is no whole tail.
+ * Returns: 0; -EINVAL also for what is no whole tail; else as rmig_save_end.
  */
 RMIG_MUST_CHECK int rmig_save_tail(struct rmig_save *save, const void *data, size_t len_bytes,
                                    struct rmig_err *err);
 
 /**
- * rmig_save_stats - the figures
+ * rmig_save_stats - the figures of a save
  *
- * Ownership: stays the driver's.  Blocks: never.
- * Returns: the figures, never NULL.
+ * Ownership: they stay the driver's.
+ * Blocks:    never.
+ * Returns:   the figures, never NULL.
  */
 const struct rmig_ram_stats *rmig_save_stats(const struct rmig_save *save);
 
-/** rmig_save_free - free the driver, in any state; NULL is fine. The stream stays. */
+/**
+ * rmig_save_free - free a save driver, in any state; NULL is fine
+ *
+ * Ownership: the driver is gone, the stream stays.
+ * Blocks:    never.
+ */
 void rmig_save_free(struct rmig_save *save);
 
 /* --- load ------------------------------------------------------------------------------------- */
@@ -206,6 +221,7 @@ struct rmig_load;
 /** The RAM of a guest as its source lists it. */
 struct rmig_layout {
     const char *machine; /**< configuration name; "" where the stream has none */
+    struct rmig_configuration configuration; /**< what else it says */
     uint32_t nblocks;    /**< 1..RMIG_BLOCKS_MAX */
     /** In the source's order: name and len_bytes are set, page_bytes is RMIG_PAGE_BYTES, fd -1. */
     const struct rmig_block *blocks;
@@ -217,20 +233,20 @@ struct rmig_load_opts {
     struct rmig_cancel *cancel; /**< may be NULL */
     /** Called at the end of each ram section, on the driver's thread. */
     void (*progress)(void *opaque, const struct rmig_ram_stats *stats);
-    void *progress_opaque;
+    void *progress_opaque; /**< handed to progress */
     /**
      * A device section has arrived (name and bytes valid during the call, data never NULL); a
      * negative errno refuses it and ends the load. NULL: sections are read and dropped.
      */
     int (*section)(void *opaque, const char *name, uint32_t instance_id, uint32_t version,
                    const void *data, size_t len_bytes, struct rmig_err *err);
-    void *section_opaque;
+    void *section_opaque; /**< handed to section */
     /**
      * Set where the source's device sections are not ours: the whole tail, once, unparsed; section
      * is not called then. The bytes are valid during the call; a negative errno refuses them.
      */
     int (*tail)(void *opaque, const void *data, size_t len_bytes, struct rmig_err *err);
-    void *tail_opaque;
+    void *tail_opaque;       /**< handed to tail */
     uint64_t max_tail_bytes; /**< bound on the tail; 0 = 256 MiB, max_ram_bytes if that is less */
     /**
      * For a load without blocks of its own: the source's list was read, with sum and names checked
@@ -241,20 +257,20 @@ struct rmig_load_opts {
      */
     int (*layout)(void *opaque, const struct rmig_layout *layout,
                   const struct rmig_block **blocks_p, struct rmig_err *err);
-    void *layout_opaque;
+    void *layout_opaque; /**< handed to layout */
     uint64_t max_ram_bytes; /**< for layout: bound on all blocks together; 0 = 64 GiB */
     /**
      * Page content was read from the stream, or zeroed where it was not zero: this range of a block
      * is written. What a transport writes by itself is not told.
      */
     void (*wrote)(void *opaque, uint32_t block_index, uint64_t offset_bytes, uint64_t len_bytes);
-    void *wrote_opaque;
+    void *wrote_opaque; /**< handed to wrote */
     /**
      * The guest is stopped and all of its RAM is in place; what comes next is device state. Nothing
      * more has been asked of the source: over RDMA it waits. A negative errno ends the load.
      */
     int (*ram_placed)(void *opaque, struct rmig_err *err);
-    void *ram_placed_opaque;
+    void *ram_placed_opaque; /**< handed to ram_placed */
 };
 
 /**
@@ -264,9 +280,9 @@ struct rmig_load_opts {
  * @blocks: 1..RMIG_BLOCKS_MAX blocks, in any order; the peer's list must have the same names and
  *          lengths. Memory that reads zero is best: a zero page is then neither written nor read.
  *          NULL with @nblocks 0 where opts->layout makes them as the source lists them
- * @opts:   may be NULL
+ * @opts:   NULL is the default
  *
- * Blocks: never.
+ * Blocks:  never.
  * Returns: 0; -EINVAL a block, named; -E2BIG too many blocks; -ENOMEM.
  */
 RMIG_MUST_CHECK int rmig_load_new(struct rmig_load **load_p, struct rmig_in *in,
@@ -274,28 +290,34 @@ RMIG_MUST_CHECK int rmig_load_new(struct rmig_load **load_p, struct rmig_in *in,
                                   const struct rmig_load_opts *opts, struct rmig_err *err);
 
 /**
- * rmig_load_run - read the whole stream, once
+ * rmig_load_run - read a whole stream into guest RAM, once
  *
  * Every field is checked before it is used; a refusal names the field, its value and the limit.
  * A source that asks for it is told when everything has been loaded, the callbacks included.
  *
  * Returns: 0 only if the stream was complete: the ram section's END and the end of sections were
- * read (of a tail: the description too). -EPROTO the stream breaks the format or does not fit the
- * blocks; -ENOTSUP it needs a capability that we have not; -EINVAL a hook mark without hooks, or
- * called twice; -ENOMEM; -ECANCELED; the stream's error (-EIO: it ends too early); what a hook or
- * the section callback said. Source: the migration stream format, version 3.
+ *          read (of a tail: the description too). -EPROTO the stream breaks the format or does not
+ *          fit the blocks; -ENOTSUP it needs a capability that we have not; -EINVAL a hook mark
+ *          without hooks, or called twice; -ENOMEM; -ECANCELED; the stream's error (-EIO: it ends too
+ *          early); what a hook or a callback said.
+ * Source:  the migration stream format, version 3.
  */
 RMIG_MUST_CHECK int rmig_load_run(struct rmig_load *load, struct rmig_err *err);
 
 /**
- * rmig_load_stats - the figures
+ * rmig_load_stats - the figures of a load
  *
- * Ownership: stays the driver's.  Blocks: never.
- * Returns: the figures, never NULL.
+ * Ownership: they stay the driver's.
+ * Blocks:    never.
+ * Returns:   the figures, never NULL.
  */
 const struct rmig_ram_stats *rmig_load_stats(const struct rmig_load *load);
 
-/** rmig_load_free - free the driver, in any state; NULL is fine. The stream stays. */
+/**
+ * rmig_load_free - free a load driver, in any state; NULL is fine
+ *
+ * Ownership: the driver is gone, the stream stays.
+ */
 void rmig_load_free(struct rmig_load *load);
 
 #ifdef __cplusplus

@@ -13,6 +13,11 @@
  *
  *   source:       connect -> [channel: stream] -> hooks (set_blocks, passes) -> finish -> close
  *   destination:  listen -> accept -> [channel: stream] -> hooks (set_blocks, load) -> finish -> close
+ *
+ * Where a comment below does not say otherwise
+ *   Ownership: nothing is kept of an argument after the call returns.
+ *   Blocks:    never.
+ *   Threads:   any.
  */
 #ifndef RMIG_TRANSPORT_H
 #define RMIG_TRANSPORT_H
@@ -41,12 +46,12 @@ typedef int (*rmig_zero_range_fn)(const struct rmig_block *block, uint64_t offse
 
 /** What the host offers a plugin. */
 struct rmig_host {
-    uint32_t abi;
-    uint32_t struct_size;
-    rmig_log_fn log; /**< never NULL */
-    void *log_opaque;
-    enum rmig_log_level log_threshold;
-    rmig_zero_range_fn zero_range; /**< never NULL */
+    uint32_t abi;                      /**< RMIG_TRANSPORT_ABI of the host */
+    uint32_t struct_size;              /**< sizeof(struct rmig_host) of the host */
+    rmig_log_fn log;                   /**< never NULL */
+    void *log_opaque;                  /**< for log */
+    enum rmig_log_level log_threshold; /**< lines above this level are not wanted */
+    rmig_zero_range_fn zero_range;     /**< never NULL */
 };
 
 /** Destination: all RAM reads zero and nobody has written to it; a source may be told. */
@@ -54,7 +59,7 @@ struct rmig_host {
 
 /** Options of a connection; zeroed memory (with struct_size set) is the default. */
 struct rmig_transport_params {
-    uint32_t struct_size;
+    uint32_t struct_size;        /**< sizeof(struct rmig_transport_params) of the caller */
     bool pin_all;                /**< source: register all RAM at set-up instead of on demand */
     const char *host;            /**< name or address; NULL or "" for listen = any */
     const char *port;            /**< decimal */
@@ -68,12 +73,12 @@ struct rmig_transport_params {
     uint64_t pin_budget_bytes;   /**< most bytes to have registered at once; 0 = no limit */
     struct rmig_cancel *cancel;  /**< may be NULL; borrowed until close */
     int cancel_fd;               /**< filled by the host from cancel; plugins use this one */
-    uint64_t flags;              /**< RMIG_TRANSPORT_* */
+    uint64_t flags;              /**< 0 or RMIG_TRANSPORT_RAM_IS_ZERO */
 };
 
 /** Figures of a connection. */
 struct rmig_transport_stats {
-    uint32_t struct_size;
+    uint32_t struct_size;       /**< sizeof(struct rmig_transport_stats) of the caller */
     uint64_t wire_bytes;        /**< payload bytes posted: writes and control messages */
     uint64_t write_wrs;         /**< RDMA writes posted */
     uint64_t write_bytes;       /**< bytes of these */
@@ -91,9 +96,9 @@ struct rmig_transport_listener; /**< a plugin's listener */
 
 /** Transport operations. (M) mandatory. */
 struct rmig_transport_ops {
-    uint32_t abi;
-    uint32_t struct_size;
-    const char *name; /**< (M) "rdma" */
+    uint32_t abi;         /**< (M) RMIG_TRANSPORT_ABI */
+    uint32_t struct_size; /**< (M) sizeof(struct rmig_transport_ops) of the plugin */
+    const char *name;     /**< (M) "rdma" */
 
     /**
      * Can this host use the transport for total_ram_bytes of guest RAM? 0, or -ENODEV (no device),
@@ -112,7 +117,7 @@ struct rmig_transport_ops {
     int (*accept)(struct rmig_transport_listener *listener, int timeout_ms,
                   const struct rmig_transport_params *params, struct rmig_transport_conn **conn_p,
                   struct rmig_err *err);
-    /** (M) */
+    /** (M) Close a listener; connections that it accepted stay. */
     void (*listener_close)(struct rmig_transport_listener *listener);
     /**
      * (M) The byte channel; owned by the connection, its close op does nothing. Its wait op, at a
@@ -129,6 +134,7 @@ struct rmig_transport_ops {
      * it returns. The connection can only be asked for stats and closed afterwards.
      */
     int (*finish)(struct rmig_transport_conn *conn, struct rmig_err *err);
+    /** Fill in what stats has room for by its struct_size. Returns 0 or -errno. */
     int (*stats)(struct rmig_transport_conn *conn, struct rmig_transport_stats *stats);
     /** (M) Release everything at once, in any state; NULL is fine. */
     void (*close)(struct rmig_transport_conn *conn);
@@ -143,7 +149,17 @@ struct rmig_transport_ops {
     bool (*peer_ram_is_zero)(const struct rmig_transport_conn *conn);
 };
 
-/** The one symbol a plugin exports. Returns NULL if it cannot work with this host's abi. */
+/**
+ * rmig_transport_init - the one symbol that a plugin exports, called when it is loaded
+ * @host: what the host offers
+ *
+ * Not a function of the library: each plugin has its own.
+ *
+ * Ownership: @host stays the host's, and may be used until the plugin is unloaded; the table is the
+ *            plugin's, for as long.
+ * Threads:   one at a time.
+ * Returns:   the plugin's table; NULL where it cannot work with the abi of @host.
+ */
 const struct rmig_transport_ops *rmig_transport_init(const struct rmig_host *host);
 /** Name of that symbol, for dlsym. */
 #define RMIG_TRANSPORT_INIT_SYMBOL "rmig_transport_init"
@@ -153,68 +169,73 @@ const struct rmig_transport_ops *rmig_transport_init(const struct rmig_host *hos
 struct rmig_transport; /**< a loaded plugin */
 
 /**
- * rmig_transport_load - load a plugin by name
+ * rmig_transport_load - load a transport plugin by name
  * @name: 1 to 32 of a-z 0-9 - _, beginning with a letter or digit. "rdma" is rmig-transport-rdma.so
  *        in the directory $RMIG_TRANSPORT_DIR, else in the one of the installation
- * @t_p:  receives the plugin
+ * @t_p:  receives the transport
  *
  * A plugin gets the log threshold that is set when it is loaded: call rmig_log_set() before.
  *
  * Ownership: the caller unloads it.
  * Blocks:    on the file system.
  * Threads:   one at a time.
- * Returns: 0; -EINVAL bad name; -ENOENT the plugin, or a library that it needs, is missing;
- * -ENOEXEC not a shared object, not a plugin, an abi that is not ours, a mandatory member missing,
- * or another name; -ENOMEM; a system errno.
+ * Returns:   0; -EINVAL bad name; -ENOENT the plugin, or a library that it needs, is missing;
+ *            -ENOEXEC not a shared object, not a plugin, an abi that is not ours, a mandatory member
+ *            missing, or another name; -ENOMEM; a system errno.
  */
 RMIG_MUST_CHECK int rmig_transport_load(const char *name, struct rmig_transport **t_p,
                                         struct rmig_err *err);
 
 /**
- * rmig_transport_unload - let go of a plugin; NULL is fine
+ * rmig_transport_unload - let go of a transport plugin; NULL is fine
  *
  * Its connections and listeners must be closed. The code stays mapped under valgrind and in builds
  * with sanitizers, so that their reports keep symbols.
  *
- * Blocks: never.  Threads: one at a time.
+ * Ownership: the transport is gone, and the table of its ops with it.
+ * Blocks:    never.
+ * Threads:   one at a time.
  */
 void rmig_transport_unload(struct rmig_transport *t);
 
 /**
- * rmig_transport_ops - the plugin's ops, complete: optional ones have defaults
+ * rmig_transport_ops - the ops of a transport, complete: optional ones have defaults
  *
  * probe answers 0 where it was left out, finish does nothing, stats are all 0, there is no
- * listener_fd, revoke answers -ENOTSUP and peer_ram_is_zero false. For connections and
- * listeners that exist; to make them, use the functions below, which complete the parameters.
+ * listener_fd, revoke answers -ENOTSUP and peer_ram_is_zero false. For connections and listeners
+ * that exist; they are made by rmig_transport_connect(), rmig_transport_listen() and
+ * rmig_transport_accept(), which complete the parameters.
  *
- * Ownership: stays the plugin's; valid until unload.  Blocks: never.  Threads: any.
- * Returns: the table, never NULL.
+ * Ownership: stays the plugin's; valid until unload.
+ * Blocks:    never.
+ * Threads:   any.
+ * Returns:   the table, never NULL.
  */
 const struct rmig_transport_ops *rmig_transport_ops(const struct rmig_transport *t);
 
 /**
- * rmig_transport_probe - can this host use the transport?
+ * rmig_transport_probe - can this host use a transport?
  * @params:          struct_size must be set; other members as the plugin's connect takes them
  * @total_ram_bytes: what would have to be registered
  *
- * Blocks: never on a peer.  Threads: any.
- * Returns: 0; -EINVAL struct_size; else what the plugin found: -ENODEV no device, -ENOMEM the limit
- * on locked memory.
+ * Blocks:  never on a peer.
+ * Threads: any.
+ * Returns: 0; -EINVAL struct_size; -ENODEV no device; -ENOMEM the limit on locked memory; else what
+ *          the plugin found.
  */
 RMIG_MUST_CHECK int rmig_transport_probe(const struct rmig_transport *t,
                                          const struct rmig_transport_params *params,
                                          uint64_t total_ram_bytes, struct rmig_err *err);
 
 /**
- * rmig_transport_connect - connect as source
+ * rmig_transport_connect - connect as source, by a transport
  * @params: struct_size must be set; cancel_fd is filled here from cancel, whatever it holds
  * @conn_p: receives the connection
  *
- * Ownership: the caller closes it with the close op. @params is not kept, params->cancel is until
- *            then.
+ * Ownership: the caller closes it with the close op. @params is not kept, its cancel is until then.
  * Blocks:    at most connect_timeout_ms; cancel ends it.
  * Threads:   any.
- * Returns: 0; -EINVAL struct_size; else the plugin's error.
+ * Returns:   0; -EINVAL struct_size; else the plugin's error.
  */
 RMIG_MUST_CHECK int rmig_transport_connect(const struct rmig_transport *t,
                                            const struct rmig_transport_params *params,
@@ -222,15 +243,15 @@ RMIG_MUST_CHECK int rmig_transport_connect(const struct rmig_transport *t,
                                            struct rmig_err *err);
 
 /**
- * rmig_transport_listen - listen as destination
- * @params:     as rmig_transport_connect
+ * rmig_transport_listen - listen as destination, by a transport
+ * @params:     struct_size must be set; cancel_fd is filled here from cancel, whatever it holds
  * @listener_p: receives the listener
  * @port_p:     receives the port it is bound to
  *
  * Ownership: the caller closes it with the listener_close op.
  * Blocks:    on name resolution; cancel ends it.
  * Threads:   any.
- * Returns: 0; -EINVAL struct_size; else the plugin's error.
+ * Returns:   0; -EINVAL struct_size; else the plugin's error.
  */
 RMIG_MUST_CHECK int rmig_transport_listen(const struct rmig_transport *t,
                                           const struct rmig_transport_params *params,
@@ -238,15 +259,15 @@ RMIG_MUST_CHECK int rmig_transport_listen(const struct rmig_transport *t,
                                           uint16_t *port_p, struct rmig_err *err);
 
 /**
- * rmig_transport_accept - wait for one source
+ * rmig_transport_accept - wait for one source at a transport's listener
  * @timeout_ms: longest wait, -1 = no deadline
- * @params:     as rmig_transport_connect
+ * @params:     struct_size must be set; cancel_fd is filled here from cancel, whatever it holds
  * @conn_p:     receives the connection
  *
- * Ownership: as rmig_transport_connect.
- * Blocks:    until a source has connected, timeout_ms or cancel.
+ * Ownership: the caller closes it with the close op. @params is not kept, its cancel is until then.
+ * Blocks:    until a source has connected, @timeout_ms or cancel.
  * Threads:   one at a time per listener.
- * Returns: 0; -EINVAL struct_size; -ETIMEDOUT; -ECANCELED; else the plugin's error.
+ * Returns:   0; -EINVAL struct_size; -ETIMEDOUT; -ECANCELED; else the plugin's error.
  */
 RMIG_MUST_CHECK int rmig_transport_accept(const struct rmig_transport *t,
                                           struct rmig_transport_listener *listener, int timeout_ms,

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# check-docs.sh -- the man pages are well formed, what the guides name exists, ARCHITECTURE.md names
-# every source file and stays short, and every public function says what it returns.
+# check-docs.sh -- the man pages are well formed and name pages and functions that exist, what the guides
+# name exists, ARCHITECTURE.md names every source file and stays short, and every public function says
+# what it returns.
 set -eu
 # shellcheck source=tests/lint/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -84,12 +85,30 @@ if command -v mandoc >/dev/null; then
         done <"$scratch/said"
     done
 fi
+# dangling PAGE... -- "PAGE REFERENCE" where there is no such page in docs/, and none is made of the headers
+dangling()
+{
+    awk -v made="$made" -v kept="$kept" '
+        BEGIN {
+            n = split(made " " kept, name, " ")
+            for (i = 1; i <= n; i++) known[name[i]] = 1
+        }
+        /^\.Xr (rmig[a-z0-9_-]*|rdma_migrate_bench) [1-9]/ { refer($2 "." $3) }
+        /^\.(It )?Fn rmig_/ { sub(/^\.It /, "."); refer($2 ".3") }
+        function refer(page) { if (!(page in known)) print FILENAME " " page }' "$@"
+}
+made=$(awk -v names=1 -f "$top/docs/man3.awk" "$top"/include/rmig/*.h | sed 's/ .*/.3/' | tr '\n' ' ')
+kept=$(cd "$top/docs" && echo *.[1-9])
+printf '%s\n' '.Xr rmig 7 ,' '.Fn rmig_out_new .' '.Xr rmig_out_flush 3' '.Xr rmig_gone 3' '.Xr rmig 8' \
+    '.It Fn rmig_lost "a"' '.Xr poll 2' >"$scratch/page"
+said=$(dangling "$scratch/page" | sed 's/.* //' | tr '\n' ' ')
+[ "$said" = "rmig_gone.3 rmig.8 rmig_lost.3 " ] || fault "self-test: references are misread: $said"
+dangling "$top"/docs/*.[1-9] >"$scratch/refs"
+while read -r page ref; do
+    fault "docs/${page##*/} refers to $ref, which is not there"
+done <"$scratch/refs"
 for page in "$top"/docs/*.[1-9]; do
     grep -q "docs/${page##*/}" "$top/Makefile.am" || fault "docs/${page##*/} is not in dist_man_MANS"
-    sed -n 's/^\.Xr \(rmig[a-z_-]*\|rdma_migrate_bench\) \([1-9]\).*/\1.\2/p' "$page" >"$scratch/refs"
-    while IFS= read -r ref; do
-        [ -f "$top/docs/$ref" ] || fault "docs/${page##*/} refers to $ref, which is not there"
-    done <"$scratch/refs"
 done
 # Without mandoc the rest has been checked, but not all: say so.
 [ "$faults" -gt 0 ] || need mandoc

@@ -8,6 +8,8 @@ int main(void)
         hooks_dirty_suite,
         hooks_dirty_map_suite,
         hooks_guard_suite,
+        hooks_image_suite,
+        hooks_image_refuse_suite,
         hooks_layout_suite,
         hooks_load_suite,
         hooks_move_suite,

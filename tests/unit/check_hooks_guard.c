@@ -365,6 +365,21 @@ START_TEST(accounting__sent_credits_its_bytes)
 }
 END_TEST
 
+/* What a zero run takes on the wire is a word: that it is a gigabyte must not hold the others up. */
+START_TEST(accounting__zero_run_counts_nothing)
+{
+    struct rmig_run run = {0, RMIG_RUN_ZERO, 0, 2 * RMIG_PAGE_BYTES};
+
+    answer_value = RMIG_PUT_DELAYED;
+    fake.answer = answer_as_told;
+    ck_assert_int_eq(rmig_hook_before_iterate(out, RMIG_HOOK_ROUND, &err), 0);
+    rmig_out_set_rate_limit(out, 1);
+    rmig_out_reset_rate_window(out);
+    ck_assert_int_eq(rmig_hook_save_page(out, &run, &err), RMIG_PUT_DELAYED);
+    ck_assert(!rmig_out_rate_reached(out));
+}
+END_TEST
+
 START_TEST(accounting__sent_zero_bytes_counts_rate_only)
 {
     bool counted;
@@ -393,7 +408,7 @@ START_TEST(load__mark_without_hook_is_EINVAL)
     if (_i)
         ck_assert_int_eq(rmig_in_attach_hooks(in, &none, NULL, NULL), 0);
     ck_assert_int_eq(rmig_hook_load(in, RMIG_HOOK_HOOK, NULL, &err), -EINVAL);
-    ck_assert_ptr_nonnull(strstr(err.msg, "no transport is attached"));
+    ck_assert_ptr_nonnull(strstr(err.msg, "nothing is attached"));
     ck_assert_int_eq(rmig_in_error(in, NULL), -EINVAL);
     rmig_in_close(in, NULL);
 }
@@ -501,6 +516,7 @@ Suite *hooks_guard_suite(void)
     tcase_add_test(pass, accounting__delayed_counts_rate_only);
     tcase_add_test(pass, accounting__sent_credits_its_bytes);
     tcase_add_test(pass, accounting__sent_zero_bytes_counts_rate_only);
+    tcase_add_test(pass, accounting__zero_run_counts_nothing);
     tcase_add_test(pass, save_page__meaningless_answer_is_EINVAL);
     suite_add_tcase(s, pass);
     return s;

@@ -19,6 +19,7 @@ static struct rmig_load_opts opts;
 static unsigned nlayouts, nwrites, nplaced;
 static struct rmig_run last_write;
 static char machine[256];
+static struct rmig_configuration configuration;
 static int layout_answer, placed_answer;
 
 static int make(void *opaque, const struct rmig_layout *layout, const struct rmig_block **blocks_p,
@@ -29,6 +30,7 @@ static int make(void *opaque, const struct rmig_layout *layout, const struct rmi
     if (layout_answer < 0)
         return layout_answer;
     snprintf(machine, sizeof(machine), "%s", layout->machine);
+    configuration = layout->configuration;
     for (uint32_t i = 0; i < layout->nblocks; i++) {
         ck_assert_ptr_null(layout->blocks[i].host);
         ck_assert_uint_eq(layout->blocks[i].page_bytes, RMIG_PAGE_BYTES);
@@ -112,6 +114,36 @@ START_TEST(layout__blocks_as_the_source_lists_them)
     ck_assert_str_eq(made.blocks[1].name, "block-1");
     ck_assert_uint_eq(made.blocks[1].len_bytes, 4 * RMIG_PAGE_BYTES);
     ck_assert_uint_eq(*guest_page(&made, 1, 1), 7);
+}
+END_TEST
+
+/* A destination that is told less than the source said cannot refuse the wrong guest. */
+START_TEST(layout__configuration_is_handed_on)
+{
+    const struct rmig_configuration says[] = {
+        {.says_page_bits = false},
+        {.says_page_bits = true},
+        {.has_uuid = true, .uuid = "0123456789abcde"},
+        {.says_page_bits = true, .has_uuid = true, .uuid = "fedcba987654321"},
+    };
+    const struct rmig_save_opts said = {.machine = "arm", .configuration = says[_i]};
+    struct rmig_save *save = NULL;
+    struct rmig_out *out = messages_out(&pieces);
+    struct guest source;
+
+    guest_init(&source, 1, RMIG_PAGE_BYTES);
+    ck_assert_int_eq(rmig_save_new(&save, out, source.blocks, 1, &said, &err), 0);
+    ck_assert_int_eq(rmig_save_setup(save, &err), 0);
+    ck_assert_int_eq(rmig_save_complete(save, &err), 0);
+    ck_assert_int_eq(rmig_save_end(save, &err), 0);
+    rmig_save_free(save);
+    rmig_out_close(out, NULL);
+    accepted();
+    ck_assert_str_eq(machine, "arm");
+    ck_assert_int_eq(configuration.says_page_bits, says[_i].says_page_bits);
+    ck_assert_int_eq(configuration.has_uuid, says[_i].has_uuid);
+    ck_assert_mem_eq(configuration.uuid, says[_i].uuid, sizeof(configuration.uuid));
+    guest_release(&source);
 }
 END_TEST
 
@@ -301,6 +333,7 @@ Suite *hooks_layout_suite(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, layout__blocks_as_the_source_lists_them);
+    tcase_add_loop_test(tc, layout__configuration_is_handed_on, 0, 4);
     tcase_add_test(tc, layout__hooks_get_the_table_before_the_list);
     tcase_add_test(tc, layout__more_than_allowed);
     tcase_add_test(tc, layout__same_name_twice);

@@ -72,6 +72,14 @@ START_TEST(refuse__magic)
 }
 END_TEST
 
+START_TEST(refuse__says_at_which_byte)
+{
+    put_configuration(); /* header, 0x07, length, "test" */
+    put_u8(RMIG_SECTION_VMDESCRIPTION);
+    refused(-EPROTO, "stream, at byte 18: byte 0x06");
+}
+END_TEST
+
 START_TEST(refuse__version)
 {
     put_be32(RMIG_STREAM_MAGIC);
@@ -541,7 +549,7 @@ END_TEST
 START_TEST(refuse__mark_without_hooks)
 {
     in_part(RMIG_RAM_HOOK);
-    refused(-EINVAL, "no transport is attached");
+    refused(-EINVAL, "nothing is attached");
 }
 END_TEST
 
@@ -641,6 +649,7 @@ Suite *hooks_refuse_suite(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, refuse__magic);
+    tcase_add_test(tc, refuse__says_at_which_byte);
     tcase_add_loop_test(tc, refuse__version, 0, 2);
     tcase_add_loop_test(tc, refuse__machine_name_length, 0, 2);
     tcase_add_test(tc, refuse__subsection_unknown);

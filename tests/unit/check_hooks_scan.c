@@ -183,7 +183,7 @@ START_TEST(scan__a_hole_that_is_written_is_noticed)
 {
     guest_init(&guest, 1, 16 * RMIG_PAGE_BYTES);
     start();
-    limits.hole_pages = 4;
+    limits.zero_pages = 4;
     expect(0, 0, 4, true, true);
     guest_fill(&guest, 0, 5, 2, 1);
     expect(0, 4, 1, true, true);

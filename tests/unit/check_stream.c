@@ -13,6 +13,7 @@ int main(void)
         stream_in_suite,
         stream_object_suite,
         stream_out_suite,
+        stream_rate_suite,
         stream_socket_suite,
         stream_threads_suite,
         stream_uri_suite,

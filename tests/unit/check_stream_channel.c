@@ -230,6 +230,53 @@ START_TEST(file__written_then_read)
 }
 END_TEST
 
+/* What was in the file before the offset belongs to somebody else. */
+START_TEST(file__begins_at_its_offset)
+{
+    char dir[64], text[128], at_5[160], buf[8] = "";
+    const char *path = scratch(dir, text) + 5;
+    struct rmig_channel *ch = open_uri(text, RMIG_OPEN_WRITE, NULL);
+    struct iovec iov = {(void *)"0123456789", 10};
+
+    ck_assert_done(rmig_channel_writev_all(ch, &iov, 1, &err), &err);
+    rmig_channel_close(ch, NULL);
+    snprintf(at_5, sizeof(at_5), "%s,offset=5", text);
+    ch = open_uri(at_5, RMIG_OPEN_WRITE, NULL);
+    ck_assert_int_eq(ch->ops->seek(ch, 0, SEEK_END, &err), 0); /* the rest is gone */
+    iov = (struct iovec){(void *)"abcd", 4};
+    ck_assert_done(rmig_channel_writev_all(ch, &iov, 1, &err), &err);
+    ck_assert_int_eq(ch->ops->seek(ch, 0, SEEK_CUR, &err), 4);
+    ck_assert_int_eq(ch->ops->pwrite(ch, "C", 1, 2, &err), 1);
+    ck_assert_failed((int)ch->ops->pwrite(ch, "C", 1, INT64_MAX - 4, &err), -EINVAL, &err, "position");
+    setup();
+    ck_assert_failed((int)ch->ops->seek(ch, INT64_MAX, SEEK_SET, &err), -EINVAL, &err, "seek");
+    setup();
+    ck_assert_failed((int)ch->ops->seek(ch, -5, SEEK_CUR, &err), -EINVAL, &err, "seek");
+    setup();
+    ck_assert_int_eq(ch->ops->seek(ch, 0, SEEK_CUR, &err), 4);
+    ck_assert_done(rmig_channel_close(ch, &err), &err);
+
+    ch = open_uri(text, RMIG_OPEN_READ, NULL);
+    ck_assert_done(rmig_channel_read_all(ch, buf, 8, &err), &err);
+    ck_assert_mem_eq(buf, "01234abC", 8);
+    rmig_channel_close(ch, NULL);
+    ch = open_uri(at_5, RMIG_OPEN_READ, NULL);
+    ck_assert_int_eq(ch->ops->pread(ch, buf, 8, 1, &err), 3);
+    ck_assert_mem_eq(buf, "bCd", 3);
+    ck_assert_int_eq(ch->ops->seek(ch, 1, SEEK_SET, &err), 1);
+    ck_assert_done(rmig_channel_read_all(ch, buf, 3, &err), &err);
+    ck_assert_mem_eq(buf, "bCd", 3);
+    ck_assert_int_eq(ch->ops->seek(ch, 0, SEEK_END, &err), 4);
+    rmig_channel_close(ch, NULL);
+
+    snprintf(at_5, sizeof(at_5), "%s,offset=10", text);
+    ck_assert_failed(open_fails(at_5, RMIG_OPEN_READ), -EINVAL, &err, "offset 10 is beyond its 9");
+    ck_assert_failed(open_fails("file:/dev/null,offset=1", RMIG_OPEN_READ), -ESPIPE, &err, "no file");
+    unlink(path);
+    rmdir(dir);
+}
+END_TEST
+
 /* The system would put what goes to a position at the end instead, and call it done. */
 START_TEST(file__open_for_appending_has_no_positions)
 {
@@ -527,6 +574,7 @@ Suite *stream_channel_suite(void)
                                   null__counts_and_reads_the_end,
                                   NULL};
     const TTest *const file[] = {file__open_for_appending_has_no_positions,
+                                 file__begins_at_its_offset,
                                  file__written_then_read,      file__what_cannot_be_opened_is_named,
                                  file__device_that_is_no_file, file__cancel_ends_it_between_calls,
                                  open__what_is_no_channel,     NULL};

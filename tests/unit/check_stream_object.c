@@ -492,50 +492,6 @@ START_TEST(credit__bytes_moved_outside_count_as_transferred)
 }
 END_TEST
 
-START_TEST(rate__copied_referenced_and_credited_bytes_alike)
-{
-    static uint8_t page[PAGE];
-
-    open_out();
-    ck_assert_uint_eq(rmig_out_rate_limit(out), 0);
-    rmig_out_put_buffer(out, page, PAGE);
-    ck_assert(!rmig_out_rate_reached(out)); /* 0 is no limit */
-    rmig_out_reset_rate_window(out);
-    rmig_out_set_rate_limit(out, 3 * PAGE);
-    ck_assert_uint_eq(rmig_out_rate_limit(out), 3 * PAGE);
-    rmig_out_put_buffer(out, page, PAGE);
-    rmig_out_put_ref(out, page, PAGE, false);
-    rmig_out_credit_rate(out, PAGE);
-    ck_assert(!rmig_out_rate_reached(out)); /* up to the limit */
-    rmig_out_put_u8(out, 1);
-    ck_assert(rmig_out_rate_reached(out)); /* and over it */
-    rmig_out_flush(out);
-    ck_assert(rmig_out_rate_reached(out));
-    rmig_out_reset_rate_window(out);
-    ck_assert(!rmig_out_rate_reached(out));
-    rmig_out_credit_rate(out, 3 * PAGE + 1);
-    ck_assert(rmig_out_rate_reached(out));
-    rmig_out_reset_rate_window(out);
-    ck_assert(!rmig_out_rate_reached(out));
-    ck_assert_int_eq(rmig_out_put_buffer_at(out, page, PAGE, 0), 0);
-    ck_assert_int_eq(rmig_out_put_buffer_at(out, page, PAGE, 0), 0);
-    ck_assert_int_eq(rmig_out_put_buffer_at(out, page, PAGE, 0), 0);
-    rmig_out_put_u8(out, 1);
-    ck_assert(rmig_out_rate_reached(out));
-}
-END_TEST
-
-START_TEST(rate__reached_after_an_error)
-{
-    open_out();
-    ck_assert(!rmig_out_rate_reached(out));
-    rmig_out_set_error(out, -EPERM, "mine");
-    ck_assert(rmig_out_rate_reached(out));
-    rmig_out_reset_rate_window(out);
-    ck_assert(rmig_out_rate_reached(out));
-}
-END_TEST
-
 /* --- the slot for what is attached ------------------------------------------------------------ */
 
 static unsigned released;
@@ -599,14 +555,13 @@ Suite *stream_object_suite(void)
                                   shutdown__channel_that_cannot_is_ENOSYS,
                                   shutdown__that_fails_is_EIO_with_the_cause,
                                   NULL};
-    const TTest *const rate[] = {transferred__exact_flushes_and_fast_does_not,
+    const TTest *const accounting[] = {transferred__exact_flushes_and_fast_does_not,
                                  credit__bytes_moved_outside_count_as_transferred,
-                                 rate__copied_referenced_and_credited_bytes_alike,
-                                 rate__reached_after_an_error, NULL};
+                                 NULL};
     Suite *suite = suite_create("stream/object");
 
     suite_add_checked(suite, "object", object, setup, teardown);
     suite_add_checked(suite, "error", error, setup, teardown);
-    suite_add_checked(suite, "rate", rate, setup, teardown);
+    suite_add_checked(suite, "accounting", accounting, setup, teardown);
     return suite;
 }

@@ -53,6 +53,25 @@ START_TEST(uri__paths_commands_and_descriptors)
 }
 END_TEST
 
+START_TEST(uri__file_with_an_offset)
+{
+    struct rmig_uri uri = uri_of("file:a,b=c,offset=4096");
+
+    ck_assert_str_eq(uri.path, "a,b=c");
+    ck_assert_uint_eq(uri.offset_bytes, 4096);
+    ck_assert_uint_eq(uri_of("file:f").offset_bytes, 0);
+    ck_assert_uint_eq(uri_of("file:f,offset=0").offset_bytes, 0);
+    ck_assert_uint_eq(uri_of("file:f,offset=3K").offset_bytes, 3 << 10);
+    ck_assert_uint_eq(uri_of("file:f,offset=1M").offset_bytes, 1 << 20);
+    ck_assert_uint_eq(uri_of("file:f,offset=7G").offset_bytes, 7ull << 30);
+    ck_assert_uint_eq(uri_of("file:f,offset=8388607T").offset_bytes, 8388607ull << 40);
+    ck_assert_uint_eq(uri_of("file:f,offset=9223372036854775807").offset_bytes, INT64_MAX);
+    /* none of the others has one */
+    ck_assert_str_eq(uri_of("exec:cat >f,offset=1").path, "cat >f,offset=1");
+    ck_assert_str_eq(uri_of("unix:f,offset=1").path, "f,offset=1");
+}
+END_TEST
+
 START_TEST(uri__what_is_wrong_is_named)
 {
     assert_refused("", -EINVAL, "does not begin with");
@@ -76,7 +95,17 @@ START_TEST(uri__what_is_wrong_is_named)
     assert_refused("fd:99999999999999999999999999", -EINVAL, "descriptor number");
     assert_refused("fd:name", -EINVAL, "descriptor number");
     assert_refused("unix:", -EINVAL, "nothing after");
-    assert_refused("file:", -EINVAL, "nothing after");
+    assert_refused("file:", -EINVAL, "no path");
+    assert_refused("file:,offset=1", -EINVAL, "no path");
+    assert_refused("file:f,offset=", -EINVAL, "offset \"\"");
+    assert_refused("file:f,offset=-1", -EINVAL, "offset \"-1\"");
+    assert_refused("file:f,offset=M", -EINVAL, "offset \"M\"");
+    assert_refused("file:f,offset=1MB", -EINVAL, "offset \"1MB\"");
+    assert_refused("file:f,offset=1m", -EINVAL, "offset \"1m\"");
+    assert_refused("file:f,offset=1,offset=2", -EINVAL, "offset \"1,offset=2\"");
+    assert_refused("file:f,offset=9223372036854775808", -EINVAL, "below 2^63");
+    assert_refused("file:f,offset=8388608T", -EINVAL, "below 2^63");
+    assert_refused("file:f,offset=99999999999999999999", -EINVAL, "below 2^63");
     assert_refused("exec:", -EINVAL, "nothing after");
 }
 END_TEST
@@ -103,7 +132,7 @@ START_TEST(uri__lengths_are_bounded)
     memset(text, 'p', sizeof(text));
     memcpy(text, "file:", 5);
     text[5 + 4096] = '\0';
-    assert_refused(text, -ENAMETOOLONG, "4096 bytes after");
+    assert_refused(text, -ENAMETOOLONG, "path of 4096 bytes, at most 4095");
     text[5 + 4095] = '\0';
     ck_assert_uint_eq(strlen(uri_of(text).path), 4095);
 }
@@ -112,6 +141,7 @@ END_TEST
 Suite *stream_uri_suite(void)
 {
     const TTest *const tests[] = {uri__addresses, uri__paths_commands_and_descriptors,
+                                  uri__file_with_an_offset,
                                   uri__what_is_wrong_is_named, uri__lengths_are_bounded, NULL};
     Suite *suite = suite_create("stream/uri");
 
