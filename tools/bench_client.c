@@ -95,7 +95,7 @@ static int prepare(struct client *c, struct rmig_err *err)
     if (rc == 0)
         rc = bench_ctl_send(&c->ctl,
                             bench_prepare_encode(c->ram.blocks, c->ram.nblocks, c->source.token,
-                                                 c->params->shared),
+                                                 c->params->shared, c->params->prealloc),
                             err);
     if (rc == 0)
         rc = bench_ctl_expect(&c->ctl, "ready", READY_MS, &msg, err);

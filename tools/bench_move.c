@@ -14,6 +14,9 @@
 #include "tools/bench_watch.h"
 
 #define REPLY_MS 10000
+/* The destination allocates memory at this rate at least, where it is to do so first. */
+#define PREALLOC_BYTES_PER_MS 100000u
+#define REPLY_MAX_MS 3600000u
 #define ABORTED_MS 10000
 #define LOADED_MS 10000
 /* Giving up pinned memory takes the destination its time too. */
@@ -42,11 +45,14 @@ static int ask_for_run(struct move *m, struct rmig_err *err)
                             .pin_all = p->pin_all,
                             .nqueue_pairs = p->nqueue_pairs};
     uint64_t began_ns = bench_now_ns(), port = 0;
+    uint64_t alloc_ms = p->prealloc ? m->source->ram->total_bytes / PREALLOC_BYTES_PER_MS : 0;
     json_t *msg = NULL;
     int rc = bench_ctl_send(m->source->ctl, bench_run_encode(&run), err);
 
     if (rc == 0)
-        rc = bench_ctl_expect(m->source->ctl, "listening", REPLY_MS, &msg, err);
+        rc = bench_ctl_expect(m->source->ctl, "listening",
+                              (int)(REPLY_MS + (alloc_ms > REPLY_MAX_MS ? REPLY_MAX_MS : alloc_ms)),
+                              &msg, err);
     if (rc == 0)
         rc = bench_msg_u64(msg, "port", 1, 65535, &port, err);
     if (rc == 0)

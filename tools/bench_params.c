@@ -21,6 +21,7 @@ enum key {
     KEY_ZERO_FRACTION,
     KEY_ZERO_HOLES,
     KEY_SHARED,
+    KEY_PREALLOC,
     KEY_SEED,
     KEY_DIRTY_RATE,
     KEY_DIRTY_SET,
@@ -63,6 +64,8 @@ static const struct argp_option options[] = {
      "Fraction of the pages that are zero, 0 to 1 (default 0)", CLIENT},
     {"shared", KEY_SHARED, NULL, 0,
      "Shared memory for the destination's RAM (default: private, in huge pages)", CLIENT},
+    {"prealloc", KEY_PREALLOC, NULL, 0,
+     "Allocate the destination's memory before the move (default: as pages arrive)", CLIENT},
     {"zero-holes", KEY_ZERO_HOLES, NULL, 0,
      "Leave zero pages untouched, as memory a guest never used", CLIENT},
     {"seed", KEY_SEED, "N", 0, "Seed of the content (default 1)", CLIENT},
@@ -223,6 +226,9 @@ static error_t parse_move(int key, char *arg, struct argp_state *state, struct b
         return 0;
     case KEY_SHARED:
         p->shared = true;
+        return 0;
+    case KEY_PREALLOC:
+        p->prealloc = true;
         return 0;
     case KEY_ZERO_HOLES:
         p->zero_holes = true;

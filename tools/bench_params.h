@@ -50,6 +50,7 @@ struct bench_params {
     double zero_fraction;
     bool zero_holes;
     bool shared;
+    bool prealloc;
     uint64_t seed;
     /* how */
     enum bench_transport transport;

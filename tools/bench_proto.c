@@ -52,7 +52,7 @@ static int get_seconds(const json_t *msg, const char *key, double *value_p, stru
 }
 
 json_t *bench_prepare_encode(const struct rmig_block *blocks, uint32_t nblocks, uint64_t token,
-                             bool shared)
+                             bool shared, bool prealloc)
 {
     json_t *lens = json_array();
 
@@ -61,8 +61,8 @@ json_t *bench_prepare_encode(const struct rmig_block *blocks, uint32_t nblocks, 
             json_decref(lens);
             return NULL;
         }
-    return json_pack("{s:s, s:o, s:o, s:b}", "op", "prepare", "blocks", lens, "token", halves(token),
-                     "shared", shared);
+    return json_pack("{s:s, s:o, s:o, s:b, s:b}", "op", "prepare", "blocks", lens, "token",
+                     halves(token), "shared", shared, "prealloc", prealloc);
 }
 
 int bench_prepare_decode(const json_t *msg, struct bench_prepare *prepare_p, struct rmig_err *err)
@@ -78,6 +78,7 @@ int bench_prepare_decode(const json_t *msg, struct bench_prepare *prepare_p, str
         return rmig_err_set(err, -EPROTO, "peer: %zu RAM blocks, not 1 to %u", count,
                             RMIG_BLOCKS_MAX);
     p.shared = json_is_true(json_object_get(msg, "shared"));
+    p.prealloc = json_is_true(json_object_get(msg, "prealloc"));
     p.nblocks = (uint32_t)count;
     p.lens_bytes = calloc(count, sizeof(*p.lens_bytes));
     if (!p.lens_bytes)

@@ -23,6 +23,7 @@ struct bench_prepare {
     uint64_t total_bytes;
     uint64_t token; /* of the guest's stamps */
     bool shared;    /* a memfd is to back it */
+    bool prealloc;  /* its memory is to be there before the move */
 };
 
 /** "run": how it will move it this time. */
@@ -42,7 +43,7 @@ struct bench_loaded {
 /* Encoders return NULL where there is no memory, which bench_ctl_send takes; decoders return 0 or
  * -EPROTO. */
 json_t *bench_prepare_encode(const struct rmig_block *blocks, uint32_t nblocks, uint64_t token,
-                             bool shared);
+                             bool shared, bool prealloc);
 int bench_prepare_decode(const json_t *msg, struct bench_prepare *prepare_p, struct rmig_err *err);
 
 json_t *bench_run_encode(const struct bench_run *run);

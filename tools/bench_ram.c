@@ -12,7 +12,13 @@
 #include "tools/bench_ram_content.h"
 #include "tools/bench_units.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #define HUGE_BYTES (2ull << 20)
+/* Between two of them a stop is noticed. */
+#define POPULATE_STEP_BYTES (64u << 20)
 
 static uint64_t alignment(uint64_t len_bytes)
 {
@@ -169,6 +175,30 @@ int bench_ram_destination(struct bench_ram *ram, const uint64_t *lens_bytes, uin
     if (rc < 0)
         bench_ram_release(ram);
     return rc;
+}
+
+int bench_ram_populate(struct bench_ram *ram, struct rmig_cancel *stop, struct rmig_err *err)
+{
+    for (uint32_t i = 0; i < ram->nblocks; i++) {
+        const struct rmig_block *block = &ram->blocks[i];
+
+        for (uint64_t at = 0; at < block->len_bytes; at += POPULATE_STEP_BYTES) {
+            uint64_t left = block->len_bytes - at;
+
+            if (rmig_cancel_triggered(stop))
+                return rmig_err_set(err, -ECANCELED, "cancelled");
+            if (madvise((uint8_t *)block->host + at,
+                        left < POPULATE_STEP_BYTES ? left : POPULATE_STEP_BYTES,
+                        MADV_POPULATE_WRITE) == 0)
+                continue;
+            return errno == EINVAL
+                       ? rmig_err_set(err, -ENOTSUP, "--prealloc: this kernel cannot; Linux 5.14 can")
+                       : rmig_err_set(err, -ENOMEM, "--prealloc: %s after %llu of %llu bytes",
+                                      strerror(errno), (unsigned long long)at,
+                                      (unsigned long long)block->len_bytes);
+        }
+    }
+    return 0;
 }
 
 int bench_ram_map_guest(struct bench_ram *ram, struct rmig_err *err)

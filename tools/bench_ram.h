@@ -37,6 +37,12 @@ int bench_ram_source(struct bench_ram *ram, const struct bench_params *params,
 int bench_ram_fill(struct bench_ram *ram, const struct bench_params *params,
                    struct rmig_cancel *stop, struct rmig_err *err);
 
+/**
+ * Have the memory of all blocks in place, zero as it is. Blocks: until stop at the latest. Returns: 0;
+ * -ENOMEM; -ECANCELED; -ENOTSUP the kernel cannot (Linux 5.14 and later can).
+ */
+int bench_ram_populate(struct bench_ram *ram, struct rmig_cancel *stop, struct rmig_err *err);
+
 /** The destination's RAM, zeroed and untouched; shared: a memfd. Returns: 0; -ENOMEM; an errno. */
 int bench_ram_destination(struct bench_ram *ram, const uint64_t *lens_bytes, uint32_t nblocks,
                           bool shared, struct rmig_err *err);

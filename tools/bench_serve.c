@@ -250,6 +250,8 @@ static int serve_run(struct session *s, const json_t *msg, struct rmig_err *err)
     s->told = false;
     rc = bench_ram_destination(&r.ram, s->prepare.lens_bytes, s->prepare.nblocks,
                                s->prepare.shared, &run_err);
+    if (rc == 0 && s->prepare.prealloc)
+        rc = bench_ram_populate(&r.ram, s->ctl->stop, &run_err);
     if (rc == 0)
         rc = receive(&r, &loaded, &run_err);
     if (rc < 0) {

@@ -46,6 +46,8 @@ is unsaid_pages 4096
 moved --loopback -s 16M --zero-fraction 0.5 --zero-holes
 [ "$(member hole_pages)" -gt 1000 ] || fault "holes were read: $(member hole_pages)"
 moved --loopback -s 16M --zero-fraction 0.5 --shared
+moved --loopback -s 16M --zero-fraction 0.5 --prealloc
+moved --loopback -s 16M --shared --prealloc --blocks 3
 moved --loopback -s 16M --blocks 7
 is blocks 7
 moved --loopback -s 4100K --blocks 1025
