@@ -9,6 +9,8 @@ top=${here%/*}
 . "$here/lib/steps.sh"
 # shellcheck source=tests/mutants.sh
 . "$here/mutants.sh"
+# shellcheck source=tests/mutants_rows.sh
+. "$here/mutants_rows.sh"
 
 # name, minutes on two cores, and what it is
 parts='
@@ -24,6 +26,8 @@ tsan           6 the unit tests with the thread sanitizer
 soak           6 moves that something happens to: an end killed or cancelled, the link cut, memory refused
 speed          8 goodput beside that of a stock QEMU, by TCP and RDMA, as ratios; only what arrived is judged
 mutants        8 a fault planted in each layer: a test of the gate goes red
+mutants-rows   6 a fault for every row of docs/stream-behaviours.md: its named test goes red
+bench-stream   9 what the streams and a move over TCP cost, beside memcpy, stdio, iperf3 and a stock QEMU
 without-rdma   4 the build and make check where there is no libibverbs
 clang          7 the build and make check with clang, memory filled with junk before it is used
 coverage       6 lines of stream/ hooks/ migrate/ rdma/ that the unit tests reach: at least 90 %
@@ -164,6 +168,18 @@ part_speed()
     else
         step "tests/bench/vs-qemu: all moves arrived whole" [ "$rc" -eq 0 ]
     fi
+}
+
+part_bench_stream()
+{
+    local out=$work/bench.out rc
+    must build fast --enable-werror CFLAGS='-O2 -g1'
+    must step "the benchmark is built" make -s -C "$work/fast" "-j$jobs" tests/bench/stream_bench
+    "$work/src/tests/bench/stream" --build="$work/fast" --record="$work/figures" 2>&1 | tee "$out"
+    rc=${PIPESTATUS[0]}
+    step "tests/bench/stream: all was measured" [ "$rc" -eq 0 ]
+    tally 0 0 "$(grep -c '^SKIP' "$out")"
+    cat "$work/figures/stream.md"
 }
 
 part_without_rdma()
