@@ -119,9 +119,9 @@ int rmig_image_create(struct rmig_image **image_p, struct rmig_channel *ch,
     image->header.nblocks = nblocks;
     rc = rmig_blocks_init(&image->blocks, blocks, nblocks, err);
     if (rc == 0)
-        rc = rmig_pages_init(&image->written, &image->blocks, false, err);
-    if (rc == 0)
         rc = lay_out(image, err);
+    if (rc == 0)
+        rc = rmig_pages_init(&image->written, &image->blocks, false, err);
     if (rc == 0)
         rc = put_frame(image, err);
     if (rc < 0) {

@@ -280,7 +280,7 @@ START_TEST(create__what_cannot_be)
     huge[0].len_bytes = huge[1].len_bytes = 1ull << 62;
     huge[1].host = huge[0].host = (void *)(uintptr_t)PAGE;
     huge[0].fd = huge[1].fd = -1;
-    ck_assert_int_lt(rmig_image_create(&image, ch, huge, 2, &err), 0);
+    refused(rmig_image_create(&image, ch, huge, 2, &err), -EFBIG, "with block block-1 no file is");
     ck_assert_ptr_null(image);
 }
 END_TEST
