@@ -32,6 +32,12 @@ static int check_cancel(const struct file_channel *f, struct rmig_err *err)
     return 0;
 }
 
+/* A signal, which network file systems let through: the call is made again. */
+static bool interrupted(ssize_t n)
+{
+    return n < 0 && errno == EINTR;
+}
+
 static ssize_t result(const struct file_channel *f, const char *what, ssize_t n,
                       struct rmig_err *err)
 {
@@ -44,18 +50,30 @@ static ssize_t file_readv(struct rmig_channel *ch, const struct iovec *iov, int 
                           struct rmig_err *err)
 {
     struct file_channel *f = file_of(ch);
-    ssize_t n = check_cancel(f, err);
+    ssize_t n;
 
-    return n < 0 ? n : result(f, "read", readv(f->fd, iov, niov), err);
+    do {
+        n = check_cancel(f, err);
+        if (n < 0)
+            return n;
+        n = readv(f->fd, iov, niov);
+    } while (interrupted(n));
+    return result(f, "read", n, err);
 }
 
 static ssize_t file_writev(struct rmig_channel *ch, const struct iovec *iov, int niov,
                            struct rmig_err *err)
 {
     struct file_channel *f = file_of(ch);
-    ssize_t n = check_cancel(f, err);
+    ssize_t n;
 
-    return n < 0 ? n : result(f, "write", writev(f->fd, iov, niov), err);
+    do {
+        n = check_cancel(f, err);
+        if (n < 0)
+            return n;
+        n = writev(f->fd, iov, niov);
+    } while (interrupted(n));
+    return result(f, "write", n, err);
 }
 
 static int file_close(struct rmig_channel *ch, struct rmig_err *err)
@@ -84,18 +102,30 @@ static ssize_t file_pread(struct rmig_channel *ch, void *buf, size_t len_bytes,
                           uint64_t offset_bytes, struct rmig_err *err)
 {
     struct file_channel *f = file_of(ch);
-    ssize_t n = check_cancel(f, err);
+    ssize_t n;
 
-    return n < 0 ? n : result(f, "pread", pread(f->fd, buf, len_bytes, (off_t)offset_bytes), err);
+    do {
+        n = check_cancel(f, err);
+        if (n < 0)
+            return n;
+        n = pread(f->fd, buf, len_bytes, (off_t)offset_bytes);
+    } while (interrupted(n));
+    return result(f, "pread", n, err);
 }
 
 static ssize_t file_pwrite(struct rmig_channel *ch, const void *buf, size_t len_bytes,
                            uint64_t offset_bytes, struct rmig_err *err)
 {
     struct file_channel *f = file_of(ch);
-    ssize_t n = check_cancel(f, err);
+    ssize_t n;
 
-    return n < 0 ? n : result(f, "pwrite", pwrite(f->fd, buf, len_bytes, (off_t)offset_bytes), err);
+    do {
+        n = check_cancel(f, err);
+        if (n < 0)
+            return n;
+        n = pwrite(f->fd, buf, len_bytes, (off_t)offset_bytes);
+    } while (interrupted(n));
+    return result(f, "pwrite", n, err);
 }
 
 static const struct rmig_channel_ops file_ops = {
@@ -135,10 +165,12 @@ int rmig_endpoint_open_file(const char *path, enum rmig_channel_mode mode,
                             struct rmig_err *err)
 {
     int flags = mode == RMIG_OPEN_READ ? O_RDONLY : O_WRONLY | O_CREAT | O_TRUNC;
-    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, S_IRUSR | S_IWUSR);
     struct stat st;
-    int rc;
+    int fd, rc;
 
+    do
+        fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, S_IRUSR | S_IWUSR);
+    while (interrupted(fd) && !rmig_cancel_triggered(opts ? opts->cancel : NULL));
     if (fd < 0)
         return rmig_err_set(err, -errno, "file:%.100s: open for %s: %s", path,
                             mode == RMIG_OPEN_READ ? "reading" : "writing", strerror(errno));
@@ -151,6 +183,9 @@ int rmig_endpoint_open_file(const char *path, enum rmig_channel_mode mode,
     if (rc < 0) {
         rmig_err_prefix(err, "file:%.100s", path);
         close(fd);
+        return rc;
     }
+    if ((*ch_p)->ops == &file_ops)
+        snprintf(file_of(*ch_p)->label, RMIG_LABEL_BYTES, "file:%.100s", path);
     return rc;
 }
