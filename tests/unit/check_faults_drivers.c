@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <rmig/rmig.h>
 
+#include "hooks/devices.h"
 #include "tests/unit/fault_scene.h"
 #include "tests/unit/hooks_util.h"
 #include "tests/unit/stream_suite.h"
@@ -16,6 +17,7 @@
 
 #define NBLOCKS 3u
 #define PAGES 8u
+#define SECTIONS 9u
 
 static struct guest source, dest;
 static unsigned nsections, ntails;
@@ -81,15 +83,22 @@ static int save_parts(struct rmig_save *save, struct rmig_err *err)
         ck_assert_int_eq(rmig_save_mark_dirty(save, 1, 0, RMIG_PAGE_BYTES), 0);
         rc = rmig_save_complete(save, err);
     }
-    if (rc == 0)
-        rc = rmig_save_section(save, "device", 1, 7, "state", 5, err);
-    if (rc == 0)
-        rc = rmig_save_section(save, "a device without state", 2, 7, NULL, 0, err);
+    for (uint32_t i = 1; rc == 0 && i <= SECTIONS; i++)
+        rc = rmig_save_section(save, "device", i, 7, "state", i == 1 ? 5 : 0, err);
     return rc;
 }
 
-/* Saves the source; with a tail, puts that for sections. The stream stays. */
-static int save_to(struct rmig_out *out, const struct rmig_save_opts *opts, struct rmig_err *err)
+/* Without devices: all that the description has is made at the end. */
+static int save_bare_parts(struct rmig_save *save, struct rmig_err *err)
+{
+    int rc = rmig_save_setup(save, err);
+
+    return rc < 0 ? rc : rmig_save_complete(save, err);
+}
+
+/* Saves the source. The stream stays. */
+static int save_to(struct rmig_out *out, const struct rmig_save_opts *opts, bool bare,
+                   struct rmig_err *err)
 {
     struct rmig_save *save;
     int rc = rmig_save_new(&save, out, source.blocks, source.count, opts, err);
@@ -98,7 +107,7 @@ static int save_to(struct rmig_out *out, const struct rmig_save_opts *opts, stru
         ck_assert_int_eq(rmig_out_error(out, NULL), 0);
         return rc;
     }
-    rc = save_parts(save, err);
+    rc = bare ? save_bare_parts(save, err) : save_parts(save, err);
     if (rc == 0)
         rc = rmig_save_end(save, err);
     if (rc < 0)
@@ -153,7 +162,7 @@ static int load_from(struct rmig_in *in, const struct rmig_load_opts *opts, stru
     if (rc < 0)
         return rc;
     guest_assert_equal(&source, &dest);
-    ck_assert_uint_eq(nsections, opts->section ? 2 : 0);
+    ck_assert_uint_eq(nsections, opts->section ? SECTIONS : 0);
     ck_assert_uint_eq(ntails, opts->tail ? 1 : 0);
     return 0;
 }
@@ -210,7 +219,7 @@ static int move(const struct rmig_save_opts *save_opts, const struct rmig_load_o
 
     if (rc < 0)
         return rc;
-    rc = save_to(out, save_opts, err);
+    rc = save_to(out, save_opts, false, err);
     if (rc == 0)
         rc = reopen(out, &in, err);
     rmig_out_close(out, NULL);
@@ -311,7 +320,7 @@ static int play_hooked(struct rmig_err *err)
     }
     rc = rmig_out_attach_hooks(out, &taking, NULL, err);
     if (rc == 0)
-        rc = save_to(out, NULL, err);
+        rc = save_to(out, NULL, true, err);
     rmig_out_close(out, NULL);
     return rc;
 }
@@ -356,7 +365,7 @@ static int save_answered(struct rmig_out *out, struct rmig_err *err)
     static const struct rmig_load_opts load_opts = {.section = take_section};
     struct rmig_channel *ch;
     struct rmig_in *in;
-    int rc = save_to(out, &save_opts, err);
+    int rc = save_to(out, &save_opts, false, err);
 
     if (rc < 0) {
         close(ends[1]);
@@ -402,6 +411,53 @@ START_TEST(answer__each_call_fails)
         .says = "fd:|stream|save|load|RAM|dirty|device|destination|pages at",
         .prepare = prepare_answer,
         .play = play_answer};
+
+    fault_scene_play(&scene);
+}
+END_TEST
+
+/* --- the description of devices --------------------------------------------------------------- */
+
+/* Devices whose text fills the memory for it, so that the end of it needs more. */
+static int describe(struct rmig_devices *d, struct rmig_err *err)
+{
+    char name[200] = "n";
+    struct rmig_device device = {name, 1, 1, 1};
+    size_t used, bytes = 0;
+    int rc;
+
+    do { /* until one more, with a longer name, is the last that fits */
+        used = d->used_bytes;
+        rc = rmig_devices_add(d, &device, err);
+        bytes = d->used_bytes - used;
+    } while (rc == 0 && (used == 0 || d->room_bytes - d->used_bytes > bytes + sizeof(name)));
+    if (rc < 0)
+        return rc;
+    /* the name is in it twice */
+    memset(name, 'n', 1 + (d->room_bytes - d->used_bytes - bytes) / 2);
+    used = d->room_bytes;
+    rc = rmig_devices_add(d, &device, err);
+    if (rc == 0) {
+        ck_assert_uint_eq(d->room_bytes, used);
+        rc = rmig_devices_finish(d, err);
+        ck_assert(rc < 0 || d->room_bytes > used);
+    }
+    return rc;
+}
+
+static int play_description(struct rmig_err *err)
+{
+    struct rmig_devices devices = {0};
+    int rc = describe(&devices, err);
+
+    rmig_devices_release(&devices);
+    return rc;
+}
+
+START_TEST(description__each_allocation_fails)
+{
+    static const struct fault_scene scene = {
+        .name = "description", .says = "device description", .play = play_description};
 
     fault_scene_play(&scene);
 }
@@ -524,6 +580,7 @@ Suite *faults_drivers_suite(void)
                                     hooked__each_call_fails,
                                     answer__each_call_fails,
                                     map__each_allocation_fails,
+                                    description__each_allocation_fails,
                                     NULL};
     const TTest *const plugin[] = {plugin__each_call_fails, directory__each_call_fails, NULL};
     Suite *suite = suite_create("faults/drivers");

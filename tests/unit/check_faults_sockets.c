@@ -3,6 +3,8 @@
  * failing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -86,7 +88,7 @@ static int play_ends(struct rmig_channel *from, struct rmig_channel *to, struct 
     if (rc < 0)
         rmig_channel_close(from, NULL);
     if (rc == 0)
-        rc = rmig_in_new(to, &in, err);
+        rc = rmig_in_new_mode(to, "rb", &in, err);
     if (!in)
         rmig_channel_close(to, NULL);
     if (rc == 0)
@@ -437,11 +439,87 @@ START_TEST(silent__each_call_fails)
 }
 END_TEST
 
+/* Sends until the peer's window is closed, and all that was sent is acknowledged. */
+static void close_window(struct rmig_channel *ch, const struct iovec *iov)
+{
+    struct tcp_info info = {.tcpi_unacked = 1};
+    socklen_t len = sizeof(info);
+    bool full = false;
+
+    ck_assert_int_eq(ch->ops->set_blocking(ch, false, NULL), 0);
+    while (!full || info.tcpi_unacked) {
+        full = ch->ops->writev(ch, iov, 1, NULL) == -EAGAIN;
+        if (full)
+            sleep_ms(1);
+        ck_assert_int_eq(getsockopt(rmig_channel_fd(ch), IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+    }
+    ck_assert_int_eq(ch->ops->set_blocking(ch, true, NULL), 0);
+}
+
+/* A peer that takes nothing more: it is looked at whether it lives. */
+static int stuff(struct rmig_listener *l, struct rmig_channel *ch, struct rmig_err *err)
+{
+    const int small = 4096;
+    struct rmig_err e = RMIG_ERR_INIT;
+    struct rmig_channel *peer;
+    struct iovec iov = more_than_fits();
+    int rc;
+
+    ck_assert_int_eq(setsockopt(rmig_channel_fd(ch), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)),
+                     0);
+    rc = rmig_listener_accept(l, 20000, &opts, &peer, err);
+    if (rc == 0) {
+        close_window(ch, &iov);
+        fault_clock_jumps();
+        rc = rmig_channel_writev_all(ch, &iov, 1, &e);
+        rc = rc == -ETIMEDOUT ? 0 : rmig_err_set(err, rc, "%s", e.msg);
+        rmig_channel_close(peer, NULL);
+    }
+    munmap(iov.iov_base, iov.iov_len);
+    return rc;
+}
+
+static int play_stuffed(struct rmig_err *err)
+{
+    const struct rmig_channel_opts brief = {.idle_timeout_ms = 1000, .connect_timeout_ms = 20000};
+    const int small = 4096;
+    struct rmig_uri target = uri;
+    struct rmig_channel *ch;
+    struct rmig_listener *l;
+    int rc = rmig_listener_open(&uri, &l, err);
+
+    if (rc < 0)
+        return rc;
+    /* what is accepted inherits it */
+    ck_assert_int_eq(setsockopt(rmig_listener_fd(l), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)),
+                     0);
+    snprintf(target.port, sizeof(target.port), "%u", rmig_listener_port(l));
+    rc = rmig_channel_open(&target, RMIG_OPEN_WRITE, &brief, &ch, err);
+    if (rc == 0) {
+        rc = stuff(l, ch, err);
+        rmig_channel_close(ch, NULL);
+    }
+    rmig_listener_close(l);
+    return rc;
+}
+
+START_TEST(stuffed__each_call_fails)
+{
+    static const struct fault_scene scene = {.name = "silent-and-stuffed",
+                                             .says = "tcp|resolve|listen|127.0.0.1",
+                                             .prepare = prepare_tcp,
+                                             .play = play_stuffed};
+
+    fault_scene_play_call(&scene, CALL_setsockopt);
+}
+END_TEST
+
 Suite *faults_sockets_suite(void)
 {
     const TTest *const pair[] = {pair__each_call_fails, flow__each_call_fails, NULL};
-    const TTest *const tcp[] = {tcp__each_call_fails, any__each_call_fails, nobody__each_call_fails,
-                                silent__each_call_fails, NULL};
+    const TTest *const tcp[] = {tcp__each_call_fails,     any__each_call_fails,
+                                nobody__each_call_fails,  silent__each_call_fails,
+                                stuffed__each_call_fails, NULL};
     const TTest *const lookup[] = {name__each_call_fails, NULL};
     const TTest *const local[] = {unix__each_call_fails, stale__each_call_fails,
                                   taken__each_call_fails, NULL};

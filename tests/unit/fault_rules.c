@@ -104,7 +104,7 @@ static const struct rule rules[] = {
     {CALL_waitid, ECHILD, ANY, "exec-killed", FAULT_EITHER},
     {CALL_waitpid, ECHILD, ANY, "exec-killed", FAULT_EITHER},
     /* Closed it is all the same; what was interrupted may have been the last write. */
-    {CALL_close, ANY_CODE, "rmig_fdio_close", "exec-killed idle pair tcp unix answer",
+    {CALL_close, ANY_CODE, "rmig_fdio_close", "exec-killed idle pair silent-and tcp unix answer",
      FAULT_EITHER},
     {CALL_close, EINTR, "file_close rmig_fdio_close", ANY, -EINTR},
     /* Memory that is not released is lost to the host, not to the guest. */

@@ -44,7 +44,7 @@ static bool is_source(const char *sources, const char *file)
 {
     size_t len = strlen(file);
 
-    for (const char *at = sources; (at = strstr(at, file)); at++)
+    for (const char *at = sources; len && (at = strstr(at, file)); at++)
         if (at > sources && at[-1] == '/' && (at[len] == ' ' || !at[len]))
             return true;
     return false;
