@@ -117,7 +117,7 @@ part_leaks_rdma()
 under_valgrind()
 {
     must build plain --enable-werror CFLAGS='-O1 -g'
-    CK_EXCLUDE_TAGS='memlock speed' CK_TIMEOUT_MULTIPLIER=20 RMIG_MUTATIONS=$((2000 * factor)) \
+    CK_EXCLUDE_TAGS='memlock speed' CK_TIMEOUT_MULTIPLIER=20 RMIG_MUTATIONS=$((2000 * factor)) RMIG_FAULT_STEP=20 \
         make_check plain check-valgrind TEST_DEADLINE_S=500 "$@"
 }
 
@@ -142,7 +142,7 @@ part_tsan()
     # The thread that glibc's getaddrinfo_a makes behind the sanitizer's back crashes in it.
     export CK_EXCLUDE_TAGS='resolve lookup connecting speed' CK_TIMEOUT_MULTIPLIER=10
     export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:handle_segv=0:suppressions=$work/src/tests/tsan.supp"
-    RMIG_MUTATIONS=$((10000 * factor)) make_check tsan check-unit LOG_COMPILER="$work/src/tests/lib/deadline --each 300 $plain"
+    RMIG_MUTATIONS=$((10000 * factor)) RMIG_FAULT_STEP=5 make_check tsan check-unit LOG_COMPILER="$work/src/tests/lib/deadline --each 300 $plain"
 }
 
 part_soak()
