@@ -20,13 +20,13 @@
     X(accept4) X(bind) X(calloc) X(close) X(compress2) X(connect) X(deflate) X(deflateReset)      \
     X(dlopen) X(dlsym) X(eventfd) X(fcntl) X(free) X(freeaddrinfo) X(fstat) X(gai_suspend)        \
     X(getaddrinfo) X(getaddrinfo_a) X(getnameinfo) X(getsockname) X(getsockopt) X(inflate)        \
-    X(inflateInit_) X(inflateReset) X(kill) X(listen) X(lseek) X(lstat) X(madvise) X(malloc)      \
-    X(nanosleep) X(open) X(pipe2) X(poll) X(posix_spawn)                                          \
+    X(inflateInit_) X(inflateReset) X(ioctl) X(kill) X(listen) X(lseek) X(lstat) X(madvise)       \
+    X(malloc) X(mmap) X(munmap) X(nanosleep) X(open) X(pipe2) X(poll) X(posix_spawn)              \
     X(posix_spawn_file_actions_addclosefrom_np) X(posix_spawn_file_actions_adddup2)               \
     X(posix_spawn_file_actions_addopen) X(posix_spawn_file_actions_init)                          \
-    X(posix_spawnattr_init) X(pread) X(pwrite) X(read) X(readv) X(realloc) X(recvmsg)             \
-    X(sendmsg) X(setsockopt) X(shutdown) X(sigtimedwait) X(socket) X(strdup) X(unlink)            \
-    X(waitid) X(waitpid) X(write) X(writev)
+    X(posix_spawnattr_init) X(pread) X(pthread_create) X(pwrite) X(read) X(readv) X(realloc)      \
+    X(recvmsg) X(sendmsg) X(setsockopt) X(shutdown) X(sigtimedwait) X(socket) X(strdup)           \
+    X(syscall) X(unlink) X(waitid) X(waitpid) X(write) X(writev)
 
 enum fault_call {
 #define FAULT_CALL_NUMBER(name) CALL_##name,

@@ -124,6 +124,32 @@ static const struct rule rules[] = {
     {CALL_read, FAULT_ONE_BYTE, ANY, "plugin", -ENOEXEC},
     {CALL_read, FAULT_HALF, ANY, "plugin", -ENOEXEC},
     {CALL_close, ANY_CODE, "check_file open_plugin rmig_transport_load", ANY, FAULT_SURVIVED},
+    /* What a KVM cannot say it has it has not, but for what is used where it is there. */
+    {CALL_ioctl, ANY_CODE, "rmig_kvm_extension", ANY, FAULT_EITHER},
+    /* All that KVM is asked comes from one place; turning a log off is what may fail. */
+    {CALL_ioctl, EINTR, "rmig_kvm_ioctl", ANY, FAULT_SURVIVED},
+    {CALL_ioctl, ANY_CODE, "rmig_kvm_ioctl", ANY, FAULT_EITHER},
+    /* The size of a ring is looked at by what can be read of it, through a pipe. */
+    {CALL_write, ANY_CODE, "readable map_ring map_rings allocate rmig_dirty_kvm_ring_open",
+     "kvm-ring", FAULT_EITHER},
+    {CALL_read, ANY_CODE, "map_rings allocate rmig_dirty_kvm_ring_open", "kvm-ring",
+     FAULT_SURVIVED},
+    {CALL_close, ANY_CODE, ANY, "kvm-ring tracker", FAULT_SURVIVED},
+    {CALL_mmap, EAGAIN, ANY, ANY, -EAGAIN},
+    /* Counters of one: there is always room for it, and something to read behind it. */
+    {CALL_write, ANY_CODE, "stop", "tracker", FAULT_CANNOT},
+    {CALL_read, ANY_CODE, "stop", "tracker", FAULT_CANNOT},
+    {CALL_pthread_create, EAGAIN, ANY, "tracker-uffd", -EAGAIN},
+    /* One of two trackers does. What the kernel cannot do it says by several errors. */
+    {CALL_calloc, ANY_CODE, "rmig_dirty_pagemap_open", "tracker-auto", FAULT_SURVIVED},
+    {CALL_open, ANY_CODE, "rmig_dirty_pagemap_open", "tracker-auto", FAULT_SURVIVED},
+    {CALL_open, EINTR, ANY, "tracker", FAULT_EITHER},
+    {CALL_open, EACCES, ANY, "tracker", FAULT_EITHER},
+    {CALL_open, ENOSPC, ANY, "tracker", FAULT_EITHER},
+    {CALL_open, EIO, ANY, "tracker", FAULT_EITHER},
+    {CALL_open, ANY_CODE, "open_fd", "tracker", FAULT_EITHER},
+    {CALL_ioctl, ANY_CODE, ANY, "tracker", FAULT_EITHER},
+    {CALL_syscall, ANY_CODE, ANY, "tracker", FAULT_EITHER},
     /* There is no SIGPIPE to eat, then. */
     {CALL_sigtimedwait, ANY_CODE, ANY, ANY, FAULT_SURVIVED},
 };

@@ -165,6 +165,11 @@ static void play_case(struct fault_case *c)
     fault_sites->ncases += c->first.site >= 0;
 }
 
+static bool can_fail(const struct fault_scene *scene, const struct fault *fault)
+{
+    return fault_outcome(scene, &fault_sites->site[fault->site], fault->code) != FAULT_CANNOT;
+}
+
 /* Calls that the first fault led to, and that have not failed yet: clearing up, say. passed:
  * without it. */
 static void play_behind(struct fault_case *c, const unsigned *passed)
@@ -181,7 +186,8 @@ static void play_behind(struct fault_case *c, const unsigned *passed)
             continue;
         for (unsigned k = 0; k < count; k++) {
             c->second = (struct fault){i, passed[i] + 1, codes[k]};
-            play_case(c);
+            if (can_fail(c->scene, &c->second))
+                play_case(c);
         }
     }
     c->second = no_fault;
@@ -207,6 +213,8 @@ static void play_calls(const struct fault_scene *scene, enum fault_call call)
             if (++nskip % fault_step())
                 continue;
             c.first = (struct fault){i, k / count + 1, codes[k % count]};
+            if (!can_fail(scene, &c.first))
+                continue;
             play_case(&c);
             play_behind(&c, passed);
         }

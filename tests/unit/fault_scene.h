@@ -41,6 +41,7 @@ unsigned fault_step(void);
 /* How a failing call ends where it does not simply end in its own error number: fault_rules.c. */
 #define FAULT_SURVIVED 0 /* the scene succeeds all the same */
 #define FAULT_EITHER 1   /* it succeeds, or fails with any error */
+#define FAULT_CANNOT 2   /* it cannot fail, and is left alone */
 /* Returns: one of these, or the error that the scene has to end in. */
 int fault_outcome(const struct fault_scene *scene, const struct fault_site *site, int code);
 

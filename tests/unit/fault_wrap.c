@@ -7,12 +7,14 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 #include <zlib.h>
+
+#include "tests/unit/fake_kvm.h"
 
 #define NS_PER_MS 1000000ull
 #define CALLER __builtin_return_address(0)
@@ -107,6 +111,24 @@ WRAP(int, madvise, (void *p, size_t len, int advice))
     return __real_madvise(p, len, advice);
 }
 
+WRAP(void *, mmap, (void *at, size_t len, int protection, int flags, int fd, off_t offset))
+{
+    void *p;
+
+    FAIL_WITH(mmap, MAP_FAILED);
+    p = __real_mmap(at, len, protection, flags, fd, offset);
+    if (p != MAP_FAILED)
+        fault_made_block(CALLER, p);
+    return p;
+}
+
+/* What is mapped is made known by its beginning, and goes with it. */
+WRAP(int, munmap, (void *p, size_t len))
+{
+    fault_freed_block(p);
+    return __real_munmap(p, len);
+}
+
 /* --- descriptors ------------------------------------------------------------------------------ */
 
 WRAP(int, open, (const char *path, int flags, ...))
@@ -191,6 +213,34 @@ WRAP(int, eventfd, (unsigned value, int flags))
     FAIL_WITH(eventfd, -1);
     fd = __real_eventfd(value, flags);
     fault_made_fd(CALLER, fd);
+    return fd;
+}
+
+WRAP(int, ioctl, (int fd, unsigned long request, ...))
+{
+    void *arg;
+    va_list ap;
+    int rc;
+
+    va_start(ap, request);
+    arg = va_arg(ap, void *);
+    va_end(ap);
+    FAIL_WITH(ioctl, -1);
+    return fake_kvm_ioctl(fd, request, arg, &rc) ? rc : __real_ioctl(fd, request, arg);
+}
+
+/* userfaultfd(2) is all that is called so: it takes flags, and makes a descriptor. */
+WRAP(long, syscall, (long number, ...))
+{
+    long flags, fd;
+    va_list ap;
+
+    va_start(ap, number);
+    flags = va_arg(ap, long);
+    va_end(ap);
+    FAIL_WITH(syscall, -1);
+    fd = __real_syscall(number, flags);
+    fault_made_fd(CALLER, (int)fd);
     return fd;
 }
 
@@ -513,7 +563,15 @@ WRAP(int, sigtimedwait, (const sigset_t *set, siginfo_t *info, const struct time
     return -1;
 }
 
-/* --- processes -------------------------------------------------------------------------------- */
+/* --- threads and processes
+ * -------------------------------------------------------------------------------- */
+
+WRAP(int, pthread_create,
+     (pthread_t * thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg))
+{
+    ANSWER_FAULT(pthread_create);
+    return __real_pthread_create(thread, attr, run, arg);
+}
 
 WRAP(int, posix_spawn,
      (pid_t * child_p, const char *path, const posix_spawn_file_actions_t *actions,
