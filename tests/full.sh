@@ -26,7 +26,7 @@ speed          8 goodput beside that of a stock QEMU, by TCP and RDMA, as ratios
 mutants        8 a fault planted in each layer: a test of the gate goes red
 without-rdma   4 the build and make check where there is no libibverbs
 clang          7 the build and make check with clang, memory filled with junk before it is used
-coverage       6 lines of stream/ hooks/ migrate/ rdma/ that the unit tests reach: at least 90 %
+coverage       6 lines that the unit tests reach: 90 % of stream/ hooks/ migrate/ rdma/, 95 % of the first two each
 dist           5 make distcheck; every file is in the tarball; install, and a program that uses it
 fuzz           9 each fuzz target for a minute
 hypervisor     3 moves of guests that run, on real KVM
@@ -179,16 +179,29 @@ part_clang()
     MALLOC_PERTURB_=165 make_check clang check
 }
 
+# covered PERCENT FOLDER...: of their lines the tests reach as many, by the file that part_coverage makes
+covered()
+{
+    local percent=$1 filters=() folder
+    shift
+    for folder in "$@"; do
+        filters+=(--filter "$work/src/$folder/")
+    done
+    gcovr --root "$work/src" --add-tracefile "$work/coverage.json" "${filters[@]}" --fail-under-line "$percent" \
+        --print-summary
+}
+
 part_coverage()
 {
     must build coverage --enable-coverage CFLAGS='-g'
     make_check coverage check-unit
-    step "line coverage of at least 90 %" gcovr --root "$work/src" \
-        --object-directory "$work/coverage" --exclude-unreachable-branches \
-        --filter "$work/src/stream/" --filter "$work/src/hooks/" --filter "$work/src/rdma/" \
-        --filter "$work/src/migrate/" \
-        --fail-under-line 90 --print-summary \
-        "$work/coverage"
+    must step "the lines that were reached" gcovr --root "$work/src" --object-directory "$work/coverage" \
+        --exclude-unreachable-branches --filter "$work/src/(stream|hooks|migrate|rdma)/" \
+        --json "$work/coverage.json" "$work/coverage"
+    step "line coverage of at least 90 %" covered 90 stream hooks migrate rdma
+    # what is not reached, and why: tests/README.md
+    step "of stream/ at least 95 %" covered 95 stream
+    step "of hooks/ at least 95 %" covered 95 hooks
 }
 
 part_fuzz()

@@ -154,6 +154,41 @@ START_TEST(ring__each_call_fails)
 }
 END_TEST
 
+/* KVM has written over entries: all pages come, at the latest with the sync after one that failed.
+ */
+static int play_overrun(struct rmig_err *err)
+{
+    const struct rmig_dirty_kvm_params params = fake_kvm_params(&kvm);
+    int rc = rmig_dirty_kvm_ring_open(&params, &kvm.block, 1, &dirty, err);
+
+    if (rc < 0)
+        return rc;
+    rc = rmig_dirty_start(dirty, err);
+    if (rc == 0) {
+        for (uint32_t page = 0; page < FAKE_RING_ENTRIES + 9; page++)
+            fake_kvm_write(&kvm, 0, page);
+        memset(seen, 0, sizeof(seen));
+        rc = rmig_dirty_sync(dirty, note, NULL, err);
+        if (rc < 0)
+            ck_assert_int_eq(rmig_dirty_sync(dirty, note, NULL, NULL), 0);
+        ck_assert_uint_eq(count_seen(), NPAGES);
+    }
+    rmig_dirty_free(dirty);
+    return rc;
+}
+
+START_TEST(overrun__each_call_fails)
+{
+    static const struct fault_scene scene = {.name = "kvm-ring-overrun",
+                                             .says = "kvm-ring|KVM|dirty tracking",
+                                             .prepare = prepare_ring,
+                                             .play = play_overrun,
+                                             .clean = clean};
+
+    fault_scene_play(&scene);
+}
+END_TEST
+
 /* --- what a played KVM does ------------------------------------------------------------------- */
 
 static struct rmig_err err;
@@ -234,6 +269,20 @@ START_TEST(ring__overrun_reports_all_pages_and_goes_on)
         write_pages(0);
         sync_is(0);
         ck_assert_uint_ge(count_seen(), COUNT(pages));
+    }
+    close_tracker();
+}
+END_TEST
+
+/* Once more, before the ring was found to be in order again. */
+START_TEST(ring__overrun_after_overrun)
+{
+    start_tracker(true);
+    for (unsigned round = 0; round < 8; round++) {
+        for (uint32_t page = 0; page < FAKE_RING_ENTRIES + 30 * round; page++)
+            fake_kvm_write(&kvm, 1, page);
+        sync_is(0);
+        ck_assert_uint_eq(count_seen(), NPAGES);
     }
     close_tracker();
 }
@@ -391,10 +440,12 @@ END_TEST
 
 Suite *faults_kvm_suite(void)
 {
-    const TTest *const faults[] = {log__each_call_fails, ring__each_call_fails, NULL};
+    const TTest *const faults[] = {log__each_call_fails, ring__each_call_fails,
+                                   overrun__each_call_fails, NULL};
     const TTest *const played[] = {log__pages_come_once_and_are_protected_again,
                                    ring__reaped_pages_come_with_the_next_sync,
                                    ring__overrun_reports_all_pages_and_goes_on,
+                                   ring__overrun_after_overrun,
                                    ring__foreign_entry_is_EPROTO,
                                    ring__what_was_in_the_rings_before_is_dropped,
                                    ring__bitmap_beside_it_is_ENOTSUP,

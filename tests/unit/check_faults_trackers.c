@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <rmig/dirty.h>
 
+#include "hooks/dirty_userfault.h"
 #include "tests/unit/fault_scene.h"
 #include "tests/unit/hooks_util.h"
 #include "tests/unit/stream_suite.h"
@@ -132,12 +133,74 @@ START_TEST(auto__each_call_fails)
 }
 END_TEST
 
+/* --- older kernels ---------------------------------------------------------------------------- */
+
+/* Is there a kernel to play an older one with? */
+static bool have_uffd(void)
+{
+    struct rmig_dirty *dirty;
+    struct rmig_err err = RMIG_ERR_INIT;
+    bool have =
+        rmig_dirty_open(RMIG_DIRTY_USERFAULTFD, guest.blocks, guest.count, &dirty, &err) == 0;
+
+    if (have)
+        rmig_dirty_free(dirty);
+    else
+        printf("# not played: %s\n", err.msg);
+    fflush(stdout);
+    return have;
+}
+
+/* Before Linux 6.4 a page that was never touched cannot be protected: it is made to be there. */
+START_TEST(userfaultfd__untouched_pages_of_an_older_kernel)
+{
+    struct rmig_err err = RMIG_ERR_INIT;
+    struct rmig_dirty *dirty;
+
+    if (!have_uffd())
+        return;
+    ck_assert_int_eq(madvise(guest.blocks[1].host, guest.blocks[1].len_bytes, MADV_DONTNEED), 0);
+    fault_uffd_lacks_features = UFFD_FEATURE_WP_UNPOPULATED;
+    ck_assert_done(rmig_dirty_open(RMIG_DIRTY_USERFAULTFD, guest.blocks, guest.count, &dirty, &err),
+                   &err);
+    ck_assert_done(rmig_dirty_start(dirty, &err), &err);
+    ck_assert_done(sync_all(dirty, &err), &err);
+    rmig_dirty_free(dirty);
+}
+END_TEST
+
+START_TEST(userfaultfd__kernel_without_write_protection_is_ENOTSUP)
+{
+    static const struct {
+        uint64_t features, ioctls;
+        const char *word;
+    } lacks[] = {{UFFD_FEATURE_PAGEFAULT_FLAG_WP, 0, "cannot write-protect this way"},
+                 {0, UINT64_C(1) << _UFFDIO_WRITEPROTECT, "cannot be write-protected"}};
+    struct rmig_err err = RMIG_ERR_INIT;
+    struct rmig_dirty *dirty;
+
+    if (!have_uffd())
+        return;
+    fault_uffd_lacks_features = lacks[_i].features;
+    fault_uffd_lacks_ioctls = lacks[_i].ioctls;
+    ck_assert_failed(
+        rmig_dirty_open(RMIG_DIRTY_USERFAULTFD, guest.blocks, guest.count, &dirty, &err), -ENOTSUP,
+        &err, lacks[_i].word);
+}
+END_TEST
+
 Suite *faults_trackers_suite(void)
 {
     const TTest *const trackers[] = {pagemap__each_call_fails, userfaultfd__each_call_fails,
                                      auto__each_call_fails, NULL};
     Suite *suite = suite_create("faults/trackers");
 
+    TCase *older = tcase_create("older");
+
     fault_scene_suite_add(suite, "trackers", trackers, setup);
+    tcase_add_checked_fixture(older, setup, NULL);
+    tcase_add_test(older, userfaultfd__untouched_pages_of_an_older_kernel);
+    tcase_add_loop_test(older, userfaultfd__kernel_without_write_protection_is_ENOTSUP, 0, 2);
+    suite_add_tcase(suite, older);
     return suite;
 }

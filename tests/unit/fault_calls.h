@@ -107,6 +107,9 @@ int fault_child(void);
 /* Descriptors that the library closed though they were not open. */
 unsigned fault_bad_closes(void);
 
+/* Features and calls of userfaultfd that the kernel does not tell of, as an older one has none. */
+extern uint64_t fault_uffd_lacks_features, fault_uffd_lacks_ioctls;
+
 const char *fault_call_name(enum fault_call call);
 /* The codes to try on a call, and how many. */
 const int *fault_codes(enum fault_call call, unsigned *count_p);

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/userfaultfd.h>
 #include <zlib.h>
 
 #include "tests/unit/fake_kvm.h"
@@ -216,6 +217,8 @@ WRAP(int, eventfd, (unsigned value, int flags))
     return fd;
 }
 
+uint64_t fault_uffd_lacks_features, fault_uffd_lacks_ioctls;
+
 WRAP(int, ioctl, (int fd, unsigned long request, ...))
 {
     void *arg;
@@ -226,7 +229,14 @@ WRAP(int, ioctl, (int fd, unsigned long request, ...))
     arg = va_arg(ap, void *);
     va_end(ap);
     FAIL_WITH(ioctl, -1);
-    return fake_kvm_ioctl(fd, request, arg, &rc) ? rc : __real_ioctl(fd, request, arg);
+    if (fake_kvm_ioctl(fd, request, arg, &rc))
+        return rc;
+    rc = __real_ioctl(fd, request, arg);
+    if (rc == 0 && request == UFFDIO_API)
+        ((struct uffdio_api *)arg)->features &= ~fault_uffd_lacks_features;
+    if (rc == 0 && request == UFFDIO_REGISTER)
+        ((struct uffdio_register *)arg)->ioctls &= ~fault_uffd_lacks_ioctls;
+    return rc;
 }
 
 /* userfaultfd(2) is all that is called so: it takes flags, and makes a descriptor. */
