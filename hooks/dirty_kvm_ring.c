@@ -321,7 +321,9 @@ static int refuse_bitmap(struct kvm_ring *ring, struct rmig_err *err)
     pthread_mutex_lock(&ring->lock); /* of the bitmap, which drop_all() clears again */
     rc = rmig_kvm_ioctl(ring->kvm.vm_fd, KVM_GET_DIRTY_LOG, &get);
     pthread_mutex_unlock(&ring->lock);
-    if (rc != -ENXIO)
+    if (rc < 0 && rc != -ENXIO)
+        return rmig_err_set(err, rc, "kvm-ring: KVM_GET_DIRTY_LOG: %s", strerror(-rc));
+    if (rc >= 0)
         return rmig_err_set(err, -ENOTSUP,
                             "kvm-ring: this VM has a dirty bitmap beside its rings "
                             "(KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP), which is not read");

@@ -173,7 +173,8 @@ int rmig_dirty_pagemap_open(const struct rmig_block *blocks, uint32_t nblocks,
     pm->uf.fd = -1;
     pm->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (pm->pagemap_fd < 0)
-        rc = rmig_err_set(err, -ENOTSUP, "/proc/self/pagemap: %s", strerror(errno));
+        rc = rmig_err_set(err, errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : -ENOTSUP,
+                          "/proc/self/pagemap: %s", strerror(errno));
     else
         rc = probe_scan(pm, &blocks[0], err);
     if (rc == 0)

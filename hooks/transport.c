@@ -134,23 +134,51 @@ static int plugin_path(const char *name, char path[PATH_BYTES], struct rmig_err 
     return 0;
 }
 
+static int open_file(const char *path)
+{
+    int fd;
+
+    do
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+/* Its first bytes; what is no regular file has none. Returns: how many; -errno. */
+static ssize_t read_head(int fd, char *head, size_t len_bytes)
+{
+    struct stat st;
+    ssize_t n;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return 0;
+    do
+        n = read(fd, head, len_bytes);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
 /* Is there a file that could be a shared object? dlopen's own errors are text only. */
 static int check_file(const char *name, const char *path, struct rmig_err *err)
 {
     static const char magic[4] = {0x7f, 'E', 'L', 'F'};
     char head[sizeof(magic)];
-    struct stat st;
     ssize_t n;
     int fd;
 
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    fd = open_file(path);
     if (fd < 0)
         return rmig_err_set(err, errno == ENOENT || errno == ENOTDIR ? -ENOENT : -errno,
                             "transport %s: cannot open %.120s: %s; install the plugin or set "
                             "RMIG_TRANSPORT_DIR",
                             name, path, strerror(errno));
-    n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, head, sizeof(head)) : 0;
+    n = read_head(fd, head, sizeof(head));
     close(fd);
+    if (n < 0)
+        return rmig_err_set(err, (int)n, "transport %s: cannot read %.160s: %s", name, path,
+                            strerror((int)-n));
     if (n != (ssize_t)sizeof(head) || memcmp(head, magic, sizeof(magic)) != 0)
         return rmig_err_set(err, -ENOEXEC, "transport %s: %.160s is not a shared object", name,
                             path);

@@ -20,6 +20,8 @@
 #define REAP_SLICE_MS 5
 /* How long a child has between SIGTERM and SIGKILL. */
 #define TERM_GRACE_MS 50
+/* How long one that was killed has until it is gone: it may have much memory. */
+#define KILL_GRACE_MS 2000
 /* The exit status by which a shell reports a command that a signal ended. */
 #define SHELL_SIGNAL_BASE 128
 
@@ -89,12 +91,21 @@ static int wait_for_exit(pid_t child, int cancel_fd, uint64_t deadline_ns)
     }
 }
 
-/* Ends the child and what it started. Not reaped yet, the child still holds the group's number. */
-static void kill_group(pid_t child)
+/* Ends the child and what it started. Not reaped yet, the child still holds the group's number. Of another
+ * user or in another group by now, it may live on: 0; -ETIMEDOUT it does, and must not be waited for. */
+static int kill_group(pid_t child)
 {
+    uint64_t deadline_ns;
+    int rc;
+
     kill(-child, SIGTERM);
     wait_for_exit(child, -1, rmig_deadline_ns(TERM_GRACE_MS));
     kill(-child, SIGKILL);
+    deadline_ns = rmig_deadline_ns(KILL_GRACE_MS);
+    do
+        rc = wait_for_exit(child, -1, deadline_ns);
+    while (rc < 0 && rc != -ECHILD && rc != -ETIMEDOUT);
+    return rc == -ETIMEDOUT ? rc : 0;
 }
 
 /* Words a bad exit. That a reader who stopped early took the pipe away is no fault of the child. */
@@ -113,29 +124,45 @@ static int check_status(const struct exec_channel *c, int status, struct rmig_er
     return rmig_err_set(err, -ECHILD, "%s: exit status %d", c->io.label, WEXITSTATUS(status));
 }
 
+/* Reaps the child. Returns: 0, its status by status_p; -errno. */
+static int reap(pid_t child, int *status_p)
+{
+    while (waitpid(child, status_p, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return 0;
+}
+
 static int exec_close(struct rmig_channel *ch, struct rmig_err *err)
 {
     struct exec_channel *c = exec_of(ch);
-    int close_rc = rmig_fdio_close(&c->io, err);
-    int status = 0;
+    struct rmig_err close_err = RMIG_ERR_INIT;
+    int close_rc = rmig_fdio_close(&c->io, &close_err);
+    int status = 0, killed = 0, reaped = 0;
     int rc = wait_for_exit(c->child, rmig_cancel_fd(c->io.cancel),
                            rmig_deadline_ns(c->io.idle_timeout_ms));
 
     /* One that somebody else reaped has given its number up: another group may have it now. */
-    if (rc == -ETIMEDOUT || rc == -ECANCELED)
-        kill_group(c->child);
-    while (waitpid(c->child, &status, 0) < 0 && errno == EINTR)
-        continue;
+    if (rc < 0 && rc != -ECHILD)
+        killed = kill_group(c->child);
+    if (killed == 0)
+        reaped = reap(c->child, &status);
+    if (rc == 0)
+        rc = reaped;
     if (rc == 0)
         rc = check_status(c, status, err);
     else if (rc == -ETIMEDOUT)
-        rmig_err_set(err, rc, "%s: did not exit within %u ms and was killed", c->io.label,
-                     c->io.idle_timeout_ms);
+        rmig_err_set(err, rc, "%s: did not exit within %u ms and %s", c->io.label,
+                     c->io.idle_timeout_ms, killed < 0 ? "could not be killed" : "was killed");
     else
         rmig_err_set(err, rc, "%s: %s", c->io.label,
-                     rc == -ECANCELED ? "cancelled and killed" : "its exit status is lost");
+                     rc != -ECANCELED ? "its exit status is lost"
+                     : killed < 0     ? "cancelled, and could not be killed"
+                                      : "cancelled and killed");
+    if (rc == 0 && close_rc < 0)
+        rc = rmig_err_set(err, close_rc, "%s", close_err.msg);
     free(c);
-    return rc < 0 ? rc : close_rc;
+    return rc;
 }
 
 static const struct rmig_channel_ops exec_ops = {

@@ -33,6 +33,12 @@ static int check_cancel(const struct file_channel *f, struct rmig_err *err)
     return 0;
 }
 
+/* A signal, which network file systems let through: the call is made again. */
+static bool interrupted(ssize_t n)
+{
+    return n < 0 && errno == EINTR;
+}
+
 static ssize_t result(const struct file_channel *f, const char *what, ssize_t n,
                       struct rmig_err *err)
 {
@@ -45,18 +51,30 @@ static ssize_t file_readv(struct rmig_channel *ch, const struct iovec *iov, int 
                           struct rmig_err *err)
 {
     struct file_channel *f = file_of(ch);
-    ssize_t n = check_cancel(f, err);
+    ssize_t n;
 
-    return n < 0 ? n : result(f, "read", readv(f->fd, iov, niov), err);
+    do {
+        n = check_cancel(f, err);
+        if (n < 0)
+            return n;
+        n = readv(f->fd, iov, niov);
+    } while (interrupted(n));
+    return result(f, "read", n, err);
 }
 
 static ssize_t file_writev(struct rmig_channel *ch, const struct iovec *iov, int niov,
                            struct rmig_err *err)
 {
     struct file_channel *f = file_of(ch);
-    ssize_t n = check_cancel(f, err);
+    ssize_t n;
 
-    return n < 0 ? n : result(f, "write", writev(f->fd, iov, niov), err);
+    do {
+        n = check_cancel(f, err);
+        if (n < 0)
+            return n;
+        n = writev(f->fd, iov, niov);
+    } while (interrupted(n));
+    return result(f, "write", n, err);
 }
 
 static int file_close(struct rmig_channel *ch, struct rmig_err *err)
@@ -108,9 +126,15 @@ static ssize_t file_pread(struct rmig_channel *ch, void *buf, size_t len_bytes,
 {
     struct file_channel *f = file_of(ch);
     off_t at = absolute(f, offset_bytes, err);
-    ssize_t n = at < 0 ? at : check_cancel(f, err);
+    ssize_t n;
 
-    return n < 0 ? n : result(f, "pread", pread(f->fd, buf, len_bytes, at), err);
+    do {
+        n = at < 0 ? at : check_cancel(f, err);
+        if (n < 0)
+            return n;
+        n = pread(f->fd, buf, len_bytes, at);
+    } while (interrupted(n));
+    return result(f, "pread", n, err);
 }
 
 static ssize_t file_pwrite(struct rmig_channel *ch, const void *buf, size_t len_bytes,
@@ -118,9 +142,15 @@ static ssize_t file_pwrite(struct rmig_channel *ch, const void *buf, size_t len_
 {
     struct file_channel *f = file_of(ch);
     off_t at = absolute(f, offset_bytes, err);
-    ssize_t n = at < 0 ? at : check_cancel(f, err);
+    ssize_t n;
 
-    return n < 0 ? n : result(f, "pwrite", pwrite(f->fd, buf, len_bytes, at), err);
+    do {
+        n = at < 0 ? at : check_cancel(f, err);
+        if (n < 0)
+            return n;
+        n = pwrite(f->fd, buf, len_bytes, at);
+    } while (interrupted(n));
+    return result(f, "pwrite", n, err);
 }
 
 static int file_zero_range(struct rmig_channel *ch, uint64_t len_bytes, uint64_t offset_bytes,
@@ -128,13 +158,14 @@ static int file_zero_range(struct rmig_channel *ch, uint64_t len_bytes, uint64_t
 {
     struct file_channel *f = file_of(ch);
     off_t at = absolute(f, offset_bytes, err);
-    int rc = at < 0 ? (int)at : check_cancel(f, err);
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    while ((rc = fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
-                           (off_t)len_bytes)) < 0 && errno == EINTR)
-        ;
+    do {
+        rc = at < 0 ? (int)at : check_cancel(f, err);
+        if (rc < 0)
+            return rc;
+        rc = fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, (off_t)len_bytes);
+    } while (interrupted(rc));
     if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == ENODEV))
         return -EOPNOTSUPP;
     return (int)result(f, "fallocate", rc, err);
@@ -174,6 +205,16 @@ int rmig_endpoint_file(int fd, uint32_t flags, const char *label, uint64_t origi
     return 0;
 }
 
+static int cut_off(int fd, off_t len_bytes)
+{
+    int rc;
+
+    do
+        rc = ftruncate(fd, len_bytes);
+    while (interrupted(rc));
+    return rc;
+}
+
 /* What is before the offset stays, what is behind it goes. Only files have one. */
 static int begin_at(int fd, const struct stat *st, uint64_t offset_bytes,
                     enum rmig_channel_mode mode, struct rmig_err *err)
@@ -184,7 +225,7 @@ static int begin_at(int fd, const struct stat *st, uint64_t offset_bytes,
     if (mode == RMIG_OPEN_READ && S_ISREG(st->st_mode) && offset_bytes > (uint64_t)st->st_size)
         return rmig_err_set(err, -EINVAL, "offset %llu is beyond its %llu bytes",
                             (unsigned long long)offset_bytes, (unsigned long long)st->st_size);
-    if ((mode == RMIG_OPEN_WRITE && S_ISREG(st->st_mode) && ftruncate(fd, (off_t)offset_bytes) < 0) ||
+    if ((mode == RMIG_OPEN_WRITE && S_ISREG(st->st_mode) && cut_off(fd, (off_t)offset_bytes) < 0) ||
         lseek(fd, (off_t)offset_bytes, SEEK_SET) < 0)
         return rmig_err_set(err, -errno, "offset %llu: %s", (unsigned long long)offset_bytes,
                             strerror(errno));
@@ -226,7 +267,9 @@ int rmig_endpoint_open_file(const struct rmig_uri *uri, enum rmig_channel_mode m
 
     if (mode == RMIG_OPEN_WRITE && uri->offset_bytes == 0)
         flags |= O_TRUNC;
-    fd = open(uri->path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, S_IRUSR | S_IWUSR);
+    do
+        fd = open(uri->path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, S_IRUSR | S_IWUSR);
+    while (interrupted(fd) && !rmig_cancel_triggered(opts ? opts->cancel : NULL));
     if (fd < 0)
         return rmig_err_set(err, -errno, "file:%.100s: open for %s: %s", uri->path,
                             mode == RMIG_OPEN_READ ? "reading" : "writing", strerror(errno));

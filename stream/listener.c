@@ -32,6 +32,7 @@ static int listen_at(const struct sockaddr *addr, socklen_t addr_len)
 {
     int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int on = 1, off = 0, e;
+    bool bound;
 
     if (fd < 0)
         return -errno;
@@ -39,9 +40,12 @@ static int listen_at(const struct sockaddr *addr, socklen_t addr_len)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (addr->sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-    if (bind(fd, addr, addr_len) == 0 && listen(fd, BACKLOG) == 0)
+    bound = bind(fd, addr, addr_len) == 0;
+    if (bound && listen(fd, BACKLOG) == 0)
         return fd;
     e = errno;
+    if (bound && addr->sa_family == AF_UNIX)
+        unlink(((const struct sockaddr_un *)addr)->sun_path);
     close(fd);
     return -e;
 }

@@ -475,6 +475,38 @@ START_TEST(load__failure_is_the_stream_error)
 }
 END_TEST
 
+static int fail_silently(void *opaque, enum rmig_hook_flag flag, const char *name,
+                         struct rmig_err *e)
+{
+    (void)opaque, (void)flag, (void)name, (void)e;
+    return -ENETDOWN;
+}
+
+START_TEST(load__failure_without_a_message_gets_one)
+{
+    const struct rmig_hooks silent = {.load = fail_silently};
+    struct rmig_in *in = messages_in(&messages);
+
+    ck_assert_int_eq(rmig_in_attach_hooks(in, &silent, NULL, NULL), 0);
+    ck_assert_int_eq(rmig_hook_load(in, RMIG_HOOK_BLOCK_REG, "block-0", &err), -ENETDOWN);
+    ck_assert_msg(strstr(err.msg, "hook load: failed with error"), "%s", err.msg);
+    ck_assert_int_eq(rmig_in_error(in, NULL), -ENETDOWN);
+    rmig_in_close(in, NULL);
+}
+END_TEST
+
+/* The mark has to be at the peer before a hook is called: where it cannot be written none is. */
+START_TEST(before_iterate__mark_that_is_not_written)
+{
+    size_t nevents = fake.nevents;
+
+    messages.fail_after = messages.len;
+    ck_assert_int_eq(rmig_hook_before_iterate(out, RMIG_HOOK_ROUND, &err), -EPIPE);
+    ck_assert_msg(strstr(err.msg, "told to fail"), "%s", err.msg);
+    ck_assert_uint_eq(fake.nevents, nevents);
+}
+END_TEST
+
 Suite *hooks_guard_suite(void)
 {
     Suite *s = suite_create("hooks/guard");
@@ -494,6 +526,7 @@ Suite *hooks_guard_suite(void)
     tcase_add_test(attach, load__bytes_behind_the_mark_are_EPROTO);
     tcase_add_test(attach, load__parsing_goes_on_after_the_hook);
     tcase_add_test(attach, load__failure_is_the_stream_error);
+    tcase_add_test(attach, load__failure_without_a_message_gets_one);
     suite_add_tcase(s, attach);
     tcase_add_checked_fixture(pass, setup_attached, teardown);
     tcase_add_test(pass, detach__inside_a_pass_of_a_failed_stream);
@@ -503,6 +536,7 @@ Suite *hooks_guard_suite(void)
     tcase_add_test(pass, before_iterate__inside_a_pass_is_EINVAL);
     tcase_add_test(pass, after_iterate__no_pass_is_EINVAL);
     tcase_add_test(pass, after_iterate__other_flag_is_EINVAL);
+    tcase_add_test(pass, before_iterate__mark_that_is_not_written);
     tcase_add_loop_test(pass, passes__each_hook_failure_is_the_stream_error, 1, 4);
     tcase_add_test(pass, passes__failure_without_message_gets_one);
     tcase_add_test(pass, save_page__outside_a_pass_is_EINVAL);

@@ -187,6 +187,26 @@ START_TEST(refuse__capability_count)
 }
 END_TEST
 
+/* What is told to be there and is not: the message says what was being read. */
+START_TEST(refuse__configuration_that_is_cut)
+{
+    static const char *const words[] = {"the number of capabilities", "a capability's name",
+                                        "a command's length"};
+
+    put_configuration();
+    put_u8(_i == 2 ? RMIG_SECTION_COMMAND : RMIG_SECTION_SUBSECTION);
+    if (_i == 2) {
+        put_be16(RMIG_COMMAND_PING);
+    } else {
+        put_str8("configuration/capabilities");
+        put_be32(1);
+    }
+    if (_i == 1)
+        put_be32(1);
+    refused(-EIO, words[_i]);
+}
+END_TEST
+
 START_TEST(refuse__second_configuration)
 {
     put_configuration();
@@ -660,6 +680,7 @@ Suite *hooks_refuse_suite(void)
     tcase_add_test(tc, refuse__target_page_bits);
     tcase_add_test(tc, refuse__capabilities);
     tcase_add_test(tc, refuse__capability_count);
+    tcase_add_loop_test(tc, refuse__configuration_that_is_cut, 0, 3);
     tcase_add_test(tc, refuse__second_configuration);
     tcase_add_loop_test(tc, refuse__commands, 0, 11);
     tcase_add_test(tc, refuse__switchover_length);

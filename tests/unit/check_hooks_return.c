@@ -135,6 +135,8 @@ static const struct {
     {"\0\7\2\1", 4, -EPROTO, "message 7 of 513 bytes"},
     {"\0\1\0", 3, -EIO, "waiting for the destination"},
     {"", 0, -EIO, "waiting for the destination"},
+    {"\0\1\0\4\0\0", 6, -EIO, "ended after 6 bytes"},
+    {"\0\7\0\4\0", 5, -EIO, "ended after 5 bytes"},
 };
 
 START_TEST(acknowledge__answer)
@@ -150,6 +152,32 @@ START_TEST(acknowledge__answer)
     ck_assert_msg(strstr(err.msg, answers[_i].word), "%s", err.msg);
     while (read(ends[1], sink, sizeof(sink)) > 0)
         ;
+    close(ends[1]);
+}
+END_TEST
+
+/* Messages until nobody takes them any more. */
+static void *talk(void *arg)
+{
+    static const uint8_t message[] = {0, 7, 0, 0};
+    uint8_t many[1024 * sizeof(message)], sink[4096];
+
+    for (size_t i = 0; i < sizeof(many); i += sizeof(message))
+        memcpy(many + i, message, sizeof(message));
+    while (send(ends[1], many, sizeof(many), MSG_NOSIGNAL) > 0)
+        while (recv(ends[1], sink, sizeof(sink), MSG_DONTWAIT) > 0)
+            ;
+    return arg;
+}
+
+START_TEST(acknowledge__messages_without_end)
+{
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, talk, NULL), 0);
+    ck_assert_int_eq(save(&err), -EPROTO);
+    ck_assert_msg(strstr(err.msg, "65536 messages"), "%s", err.msg);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
     close(ends[1]);
 }
 END_TEST
@@ -258,6 +286,7 @@ Suite *hooks_return_suite(void)
     tcase_add_test(tc, acknowledge__success_is_said);
     tcase_add_test(tc, acknowledge__a_failed_load_is_no_success);
     tcase_add_loop_test(tc, acknowledge__answer, 0, sizeof(answers) / sizeof(answers[0]));
+    tcase_add_test(tc, acknowledge__messages_without_end);
     tcase_add_test(tc, acknowledge__one_way_channel_goes_without);
     suite_add_tcase(s, tc);
     tc = tcase_create("command");

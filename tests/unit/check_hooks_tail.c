@@ -161,6 +161,21 @@ START_TEST(load__device_that_holds_a_description)
 }
 END_TEST
 
+/* What begins like a description where there is no room for its frame is none. */
+START_TEST(load__tail_that_begins_with_a_description)
+{
+    size_t from;
+
+    put_up_to_devices();
+    from = pieces.len;
+    put_u8(RMIG_SECTION_FULL);
+    put_text("{\"page_size\": 1}");
+    put_end("{\"page_size\": 4096}");
+    accepted();
+    ck_assert_uint_eq(tail_len, pieces.len - from);
+}
+END_TEST
+
 START_TEST(load__large_tail)
 {
     const size_t len = 3u << 20;
@@ -330,6 +345,7 @@ Suite *hooks_tail_suite(void)
     tcase_add_test(tc, load__tail_without_sections);
     tcase_add_test(tc, load__tail_byte_by_byte);
     tcase_add_test(tc, load__device_that_holds_a_description);
+    tcase_add_test(tc, load__tail_that_begins_with_a_description);
     tcase_add_test(tc, load__large_tail);
     tcase_add_test(tc, load__tail_cut_anywhere_fails);
     tcase_add_test(tc, load__bytes_behind_the_description_fail);

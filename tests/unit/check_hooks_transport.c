@@ -231,6 +231,7 @@ START_TEST(ops__optional_ones_have_defaults)
     ck_assert_int_eq(rmig_transport_ops(t)->finish(NULL, &err), 0);
     ck_assert_int_eq(rmig_transport_ops(t)->listener_fd(NULL), -1);
     ck_assert_int_eq(rmig_transport_ops(t)->revoke(NULL, NULL), -ENOTSUP);
+    ck_assert(!rmig_transport_ops(t)->peer_ram_is_zero(NULL));
     memset(&stats, 0xff, sizeof(stats));
     stats.struct_size = sizeof(stats);
     ck_assert_int_eq(rmig_transport_ops(t)->stats(NULL, &stats), 0);

@@ -146,6 +146,25 @@ START_TEST(put_ref__order_with_copied_bytes_is_kept)
 }
 END_TEST
 
+/* The copied bytes before it take the last entry, and writing the list fails: nothing is listed more. */
+START_TEST(put_ref__list_that_fills_in_a_failing_write)
+{
+    static uint8_t bytes[2 * RMIG_STREAM_IOV_MAX];
+
+    script->base.flags &= ~RMIG_CHANNEL_BULK;
+    script->write_fault = (struct script_fault){.at_bytes = 0, .code = -EPIPE};
+    for (int i = 0; i < RMIG_STREAM_IOV_MAX - 1; i++)
+        rmig_out_put_ref(out, bytes + 2 * i, 1, false);
+    rmig_out_put_u8(out, 1);
+    ck_assert_uint_eq(script->nwritev, 0);
+    rmig_out_put_ref(out, bytes, 1, false);
+    ck_assert_int_eq(rmig_out_error(out, NULL), -EPIPE);
+    ck_assert(rmig_out_buffer_empty(out));
+    ck_assert_uint_eq(script->nwritev, 1);
+    ck_assert_int_eq(script->calls[0].niov, RMIG_STREAM_IOV_MAX);
+}
+END_TEST
+
 START_TEST(put_ref__neighbours_become_one_entry)
 {
     static uint8_t pages[6 * PAGE];
@@ -630,6 +649,7 @@ Suite *stream_out_suite(void)
                                 put_ref__is_borrowed_until_the_flush,
                                 put_ref__order_with_copied_bytes_is_kept,
                                 put_ref__neighbours_become_one_entry,
+                                put_ref__list_that_fills_in_a_failing_write,
                                 put_ref__another_may_free_mark_is_another_entry,
                                 put_ref__full_list_is_written,
                                 put_ref__bulk_channel_gets_full_lists_together,

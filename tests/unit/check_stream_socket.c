@@ -684,6 +684,29 @@ START_TEST(stream__over_tcp_with_a_return_path)
 }
 END_TEST
 
+/* Who does not block waits when it wants to: for a byte, for room, at most until the idle deadline. */
+START_TEST(wait__in_each_direction)
+{
+    const struct rmig_channel_opts opts = {.idle_timeout_ms = 80};
+    struct rmig_channel *here, *there;
+    uint8_t byte;
+    struct iovec iov = {&byte, 1};
+
+    connect_both(&opts, &here, &there);
+    ck_assert_int_eq(here->ops->set_blocking(here, false, &err), 0);
+    ck_assert_int_eq(here->ops->readv(here, &iov, 1, &err), -EAGAIN);
+    ck_assert_failed(rmig_channel_wait(here, RMIG_SHUT_READ, &err), -ETIMEDOUT, &err,
+                     "nothing received for 80 ms");
+    err = (struct rmig_err)RMIG_ERR_INIT;
+    say(there, "x");
+    ck_assert_done(rmig_channel_wait(here, RMIG_SHUT_READ, &err), &err);
+    ck_assert_int_eq(here->ops->readv(here, &iov, 1, &err), 1);
+    ck_assert_done(rmig_channel_wait(here, RMIG_SHUT_WRITE, &err), &err);
+    rmig_channel_close(here, NULL);
+    rmig_channel_close(there, NULL);
+}
+END_TEST
+
 Suite *stream_socket_suite(void)
 {
     const TTest *const connecting[] = {
@@ -703,6 +726,7 @@ Suite *stream_socket_suite(void)
                                     peer__that_resets_is_ECONNRESET,
                                     shutdown__each_direction,
                                     idle__deadline_ends_reading_and_writing,
+                                    wait__in_each_direction,
                                     peer__that_is_slow_is_not_taken_for_dead,
                                     peer__that_is_silent_is_not_taken_for_dead,
                                     peer__that_died_is_noticed_while_nothing_is_in_flight,

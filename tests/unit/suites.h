@@ -59,6 +59,14 @@ Suite *rdma_pump_suite(void);
 Suite *rdma_source_suite(void);
 Suite *rdma_wire_suite(void);
 
+Suite *faults_channels_suite(void);
+Suite *faults_drivers_suite(void);
+Suite *faults_exec_suite(void);
+Suite *faults_kvm_suite(void);
+Suite *faults_sites_suite(void);
+Suite *faults_sockets_suite(void);
+Suite *faults_trackers_suite(void);
+
 Suite *tools_vmdesc_suite(void);
 Suite *tools_walk_suite(void);
 
