@@ -245,11 +245,12 @@ ssize_t rmig_image_put(struct rmig_image *image, const struct rmig_run *run, str
 
 static int sync_channel(const struct rmig_image *image, struct rmig_err *err)
 {
-    int fd = rmig_channel_fd(image->ch);
+    int fd = rmig_channel_fd(image->ch), rc = 0;
 
-    if (fd >= 0 && fsync(fd) < 0)
-        return rmig_err_set(err, -errno, "RAM image: fsync: %s", strerror(errno));
-    return 0;
+    if (fd >= 0)
+        while ((rc = fsync(fd)) < 0 && errno == EINTR)
+            ;
+    return rc < 0 ? rmig_err_set(err, -errno, "RAM image: fsync: %s", strerror(errno)) : 0;
 }
 
 int rmig_image_finish(struct rmig_image *image, bool sync, struct rmig_err *err)

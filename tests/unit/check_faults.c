@@ -12,6 +12,7 @@ int main(void)
         faults_sockets_suite,
         faults_exec_suite,
         faults_drivers_suite,
+        faults_image_suite,
         faults_kvm_suite,
         faults_trackers_suite,
         faults_sites_suite, /* the last: it sums up */

@@ -177,7 +177,7 @@ START_TEST(refuse__header_fields)
     ck_assert_int_eq(pwrite(fd, "QEVM", 4, 0), 4);
     refused(open_image(NULL), -EPROTO, "begins with 0x5145564d");
     ck_assert_int_eq(ftruncate(fd, 0), 0);
-    refused(open_image(NULL), -EIO, "0 of 64 bytes");
+    refused(open_image(NULL), -EPROTO, "0 of 64 bytes");
 }
 END_TEST
 

@@ -18,7 +18,7 @@
 /* The calls, as FAULT_WRAP in the makefile has them for the linker. */
 #define FAULT_CALLS(X)                                                                            \
     X(accept4) X(bind) X(calloc) X(close) X(compress2) X(connect) X(deflate) X(deflateReset)      \
-    X(dlopen) X(dlsym) X(eventfd) X(fcntl) X(free) X(freeaddrinfo) X(fstat) X(gai_suspend)        \
+    X(dlopen) X(dlsym) X(eventfd) X(fallocate) X(fcntl) X(free) X(freeaddrinfo) X(fstat) X(fsync) X(ftruncate) X(gai_suspend)        \
     X(getaddrinfo) X(getaddrinfo_a) X(getnameinfo) X(getsockname) X(getsockopt) X(inflate)        \
     X(inflateInit_) X(inflateReset) X(ioctl) X(kill) X(listen) X(lseek) X(lstat) X(madvise)       \
     X(malloc) X(mmap) X(munmap) X(nanosleep) X(open) X(pipe2) X(poll) X(posix_spawn)              \

@@ -49,6 +49,14 @@ static const struct rule rules[] = {
     {CALL_fcntl, ANY_CODE,
      "rmig_fdio_close keep_nonblocking transfer rmig_fdio_readv rmig_fdio_writev", ANY,
      FAULT_SURVIVED},
+    /* An image goes on where a transfer was cut short; it finds its holes, or reads them too; and a
+       file system may have none. */
+    {CALL_pread, FAULT_ONE_BYTE, ANY, "image", FAULT_SURVIVED},
+    {CALL_pread, FAULT_HALF, ANY, "image", FAULT_SURVIVED},
+    {CALL_pwrite, FAULT_ONE_BYTE, ANY, "image", FAULT_SURVIVED},
+    {CALL_pwrite, FAULT_HALF, ANY, "image", FAULT_SURVIVED},
+    {CALL_lseek, ANY_CODE, "file_seek", "image", FAULT_SURVIVED},
+    {CALL_fallocate, EOPNOTSUPP, ANY, ANY, FAULT_SURVIVED},
     /* A transfer at an offset that is cut short is an error by its contract. */
     {CALL_pread, FAULT_ONE_BYTE, ANY, ANY, -EIO},
     {CALL_pread, FAULT_HALF, ANY, ANY, -EIO},

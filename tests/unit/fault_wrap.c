@@ -387,6 +387,26 @@ WRAP(ssize_t, pwrite, (int fd, const void *buf, size_t len, off_t offset))
     return __real_pwrite(fd, buf, len, offset);
 }
 
+WRAP(int, fallocate, (int fd, int mode, off_t offset, off_t len))
+{
+    fault_wrote(CALLER);
+    FAIL_WITH(fallocate, -1);
+    return __real_fallocate(fd, mode, offset, len);
+}
+
+WRAP(int, ftruncate, (int fd, off_t len))
+{
+    fault_wrote(CALLER);
+    FAIL_WITH(ftruncate, -1);
+    return __real_ftruncate(fd, len);
+}
+
+WRAP(int, fsync, (int fd))
+{
+    FAIL_WITH(fsync, -1);
+    return __real_fsync(fd);
+}
+
 WRAP(off_t, lseek, (int fd, off_t offset, int whence))
 {
     FAIL_WITH(lseek, -1);

@@ -62,6 +62,7 @@ Suite *rdma_wire_suite(void);
 Suite *faults_channels_suite(void);
 Suite *faults_drivers_suite(void);
 Suite *faults_exec_suite(void);
+Suite *faults_image_suite(void);
 Suite *faults_kvm_suite(void);
 Suite *faults_sites_suite(void);
 Suite *faults_sockets_suite(void);
