@@ -139,6 +139,9 @@ static const struct rule rules[] = {
     /* Counters of one: there is always room for it, and something to read behind it. */
     {CALL_write, ANY_CODE, "stop", "tracker", FAULT_CANNOT},
     {CALL_read, ANY_CODE, "stop", "tracker", FAULT_CANNOT},
+    /* MADV_POPULATE_READ is younger than userfaultfd: without it the pages are read. */
+    {CALL_madvise, EINVAL, ANY, "tracker", FAULT_SURVIVED},
+    {CALL_madvise, EAGAIN, ANY, "tracker", -EAGAIN},
     {CALL_pthread_create, EAGAIN, ANY, "tracker-uffd", -EAGAIN},
     /* One of two trackers does. What the kernel cannot do it says by several errors. */
     {CALL_calloc, ANY_CODE, "rmig_dirty_pagemap_open", "tracker-auto", FAULT_SURVIVED},
