@@ -32,18 +32,16 @@ START_TEST(sites__each_file_of_the_library_is_there)
 }
 END_TEST
 
-/* What no scene can reach: the thread of a tracker, where the guest would wait for it; counters
- * that cannot fail; and what only kernels do that are older. */
+/* What no scene can reach: the thread of a tracker, where the guest would wait for it, and counters
+ * that cannot fail. */
 static bool is_out_of_reach(const struct fault_site *site)
 {
     static const struct {
         enum fault_call call;
         const char *function;
     } list[] = {
-        {CALL_poll, "handler"},     {CALL_read, "handler"},
-        {CALL_read, "take_faults"}, {CALL_write, "stop"},
-        {CALL_read, "stop"},        {CALL_madvise, "rmig_userfault_protect_all"},
-        {CALL_madvise, "populate"},
+        {CALL_poll, "handler"}, {CALL_read, "handler"}, {CALL_read, "take_faults"},
+        {CALL_write, "stop"},   {CALL_read, "stop"},
     };
 
     for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)

@@ -152,20 +152,26 @@ static bool have_uffd(void)
 }
 
 /* Before Linux 6.4 a page that was never touched cannot be protected: it is made to be there. */
-START_TEST(userfaultfd__untouched_pages_of_an_older_kernel)
+static void prepare_older(void)
 {
-    struct rmig_err err = RMIG_ERR_INIT;
-    struct rmig_dirty *dirty;
-
-    if (!have_uffd())
-        return;
     ck_assert_int_eq(madvise(guest.blocks[1].host, guest.blocks[1].len_bytes, MADV_DONTNEED), 0);
     fault_uffd_lacks_features = UFFD_FEATURE_WP_UNPOPULATED;
-    ck_assert_done(rmig_dirty_open(RMIG_DIRTY_USERFAULTFD, guest.blocks, guest.count, &dirty, &err),
-                   &err);
-    ck_assert_done(rmig_dirty_start(dirty, &err), &err);
-    ck_assert_done(sync_all(dirty, &err), &err);
-    rmig_dirty_free(dirty);
+}
+
+static void clean_older(void)
+{
+    fault_uffd_lacks_features = 0;
+}
+
+START_TEST(userfaultfd__each_call_fails_in_an_older_kernel)
+{
+    static const struct fault_scene scene = {.name = "tracker-uffd-older",
+                                             .says = "dirty tracking|userfaultfd",
+                                             .prepare = prepare_older,
+                                             .play = play_uffd,
+                                             .clean = clean_older};
+
+    play_if_here(&scene);
 }
 END_TEST
 
@@ -192,14 +198,14 @@ END_TEST
 Suite *faults_trackers_suite(void)
 {
     const TTest *const trackers[] = {pagemap__each_call_fails, userfaultfd__each_call_fails,
-                                     auto__each_call_fails, NULL};
+                                     auto__each_call_fails,
+                                     userfaultfd__each_call_fails_in_an_older_kernel, NULL};
     Suite *suite = suite_create("faults/trackers");
 
     TCase *older = tcase_create("older");
 
     fault_scene_suite_add(suite, "trackers", trackers, setup);
     tcase_add_checked_fixture(older, setup, NULL);
-    tcase_add_test(older, userfaultfd__untouched_pages_of_an_older_kernel);
     tcase_add_loop_test(older, userfaultfd__kernel_without_write_protection_is_ENOTSUP, 0, 2);
     suite_add_tcase(suite, older);
     return suite;

@@ -658,6 +658,7 @@ START_TEST(new__bad_blocks)
     guest.blocks[0].page_bytes = 8192;
     ck_assert_int_eq(rmig_load_new(&driver, in, guest.blocks, 2, NULL, &err), -EINVAL);
     ck_assert_ptr_null(driver);
+    rmig_load_free(driver); /* none is fine */
     rmig_in_close(in, NULL);
 }
 END_TEST

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <rmig/stream.h>
 
+#include "stream/fdio.h"
 #include "tests/unit/channel_script.h"
 #include "tests/unit/stream_suite.h"
 #include "tests/unit/suites.h"
@@ -549,6 +550,23 @@ START_TEST(fd__terminal_works_as_well)
 }
 END_TEST
 
+START_TEST(fdio_close__again_is_fine)
+{
+    struct rmig_fdio io = {.label = "again"};
+    int pipe_ends[2];
+
+    ck_assert_int_eq(pipe(pipe_ends), 0);
+    ck_assert_int_eq(rmig_fdio_init(&io, pipe_ends[0], false, NULL, &err), 0);
+    ck_assert_int_eq(rmig_fdio_close(&io, &err), 0);
+    /* somebody else may have the number by now */
+    ck_assert_int_eq(dup(pipe_ends[1]), pipe_ends[0]);
+    ck_assert_int_eq(rmig_fdio_close(&io, &err), 0);
+    ck_assert_int_ge(fcntl(pipe_ends[0], F_GETFD), 0);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
+}
+END_TEST
+
 START_TEST(fd__close_error_is_told)
 {
     struct rmig_channel *ch;
@@ -585,6 +603,7 @@ Suite *stream_channel_suite(void)
                                fd__non_blocking_answers_EAGAIN_and_wait_waits,
                                fd__writing_to_nobody_is_EPIPE_and_no_signal,
                                fd__terminal_works_as_well,
+                               fdio_close__again_is_fine,
                                fd__close_error_is_told,
                                NULL};
     Suite *suite = suite_create("stream/channel");

@@ -105,6 +105,7 @@ static const struct rule rules[] = {
     {CALL_lstat, ANY_CODE, ANY, "taken", FAULT_SURVIVED},
     {CALL_socket, ANY_CODE, "is_stale listen_unix rmig_listener_open", "taken", FAULT_SURVIVED},
     {CALL_connect, ANY_CODE, ANY, "taken", FAULT_SURVIVED},
+    {CALL_unlink, ANY_CODE, ANY, "taken", FAULT_SURVIVED},
     {CALL_posix_spawn, EAGAIN, ANY, ANY, -EAGAIN},
     {CALL_kill, ANY_CODE, ANY, "exec-killed", FAULT_SURVIVED},
     {CALL_kill, ANY_CODE, ANY, "exec-stubborn", FAULT_EITHER},
@@ -147,7 +148,10 @@ static const struct rule rules[] = {
     /* Counters of one: there is always room for it, and something to read behind it. */
     {CALL_write, ANY_CODE, "stop", "tracker", FAULT_CANNOT},
     {CALL_read, ANY_CODE, "stop", "tracker", FAULT_CANNOT},
-    {CALL_pthread_create, EAGAIN, ANY, "tracker-uffd", -EAGAIN},
+    /* MADV_POPULATE_READ is younger than userfaultfd: without it the pages are read. */
+    {CALL_madvise, EINVAL, ANY, "tracker", FAULT_SURVIVED},
+    {CALL_madvise, EAGAIN, ANY, "tracker", -EAGAIN},
+    {CALL_pthread_create, EAGAIN, ANY, "tracker", -EAGAIN},
     /* One of two trackers does. What the kernel cannot do it says by several errors. */
     {CALL_calloc, ANY_CODE, "rmig_dirty_pagemap_open", "tracker-auto", FAULT_SURVIVED},
     {CALL_open, ANY_CODE, "rmig_dirty_pagemap_open", "tracker-auto", FAULT_SURVIVED},
