@@ -285,6 +285,79 @@ START_TEST(shutdown__ends_a_copy_to_a_full_descriptor)
 }
 END_TEST
 
+/* --- both directions at once ------------------------------------------------------------------ */
+
+#define TALK_PAGES 2000u
+
+/* A stream and its return path, at one end: one thread puts, another gets, what depends on seed. */
+struct talker {
+    struct rmig_out *out;
+    struct rmig_in *in;
+    uint32_t out_seed, in_seed;
+    int put_rc, get_rc;
+};
+
+static void *talk(void *opaque)
+{
+    struct talker *t = opaque;
+    static _Thread_local uint8_t page[4096];
+
+    for (uint32_t i = 0; i < TALK_PAGES; i++) {
+        fill_pattern(page, sizeof(page), t->out_seed + i);
+        rmig_out_put_be32(t->out, i);
+        rmig_out_put_buffer(t->out, page, sizeof(page));
+        if (i % 7 == 0)
+            rmig_out_flush(t->out);
+    }
+    t->put_rc = rmig_out_flush(t->out);
+    return NULL;
+}
+
+static void *listen_in(void *opaque)
+{
+    struct talker *t = opaque;
+    static _Thread_local uint8_t page[4096], wanted[4096];
+
+    for (uint32_t i = 0; i < TALK_PAGES && t->get_rc == 0; i++) {
+        uint32_t number = 0;
+
+        fill_pattern(wanted, sizeof(wanted), t->in_seed + i);
+        t->get_rc = rmig_in_get_be32(t->in, &number);
+        if (t->get_rc == 0)
+            t->get_rc = rmig_in_get_buffer(t->in, page, sizeof(page));
+        if (t->get_rc == 0 && (number != i || memcmp(page, wanted, sizeof(page)) != 0))
+            t->get_rc = -EBADMSG;
+    }
+    return NULL;
+}
+
+START_TEST(return_path__both_directions_at_once)
+{
+    struct talker source = {.out_seed = 1, .in_seed = 100000};
+    struct talker dest = {.out_seed = 100000, .in_seed = 1};
+    void *(*const parts[])(void *) = {talk, listen_in};
+    pthread_t threads[4];
+
+    ck_assert_done(rmig_out_new(here, &source.out, &err), &err);
+    ck_assert_done(rmig_out_return_path(source.out, &source.in, &err), &err);
+    ck_assert_done(rmig_in_new(there, &dest.in, &err), &err);
+    ck_assert_done(rmig_in_return_path(dest.in, &dest.out, &err), &err);
+    here = there = NULL;
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, parts[i % 2], i < 2 ? &source : &dest), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_int_eq(source.put_rc, 0);
+    ck_assert_int_eq(source.get_rc, 0);
+    ck_assert_int_eq(dest.put_rc, 0);
+    ck_assert_int_eq(dest.get_rc, 0);
+    rmig_in_close(source.in, NULL);
+    rmig_out_close(source.out, NULL);
+    rmig_out_close(dest.out, NULL);
+    rmig_in_close(dest.in, NULL);
+}
+END_TEST
+
 Suite *stream_threads_suite(void)
 {
     const TTest *const tests[] = {cancel__ends_a_read,
@@ -297,6 +370,7 @@ Suite *stream_threads_suite(void)
                                   shutdown__ends_a_put,
                                   shutdown__ends_a_copy_to_a_full_descriptor,
                                   set_error__from_many_threads,
+                                  return_path__both_directions_at_once,
                                   NULL};
     Suite *suite = suite_create("stream/threads");
 
