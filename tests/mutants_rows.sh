@@ -42,13 +42,13 @@ C1@would block sticks@stream/in.c@s/^            return -EAGAIN;$/            re
 C2@one read has to do@stream/in.c@s/    while (rc == 0 \&\& buffered(in) < len_bytes)/    if (rc == 0 \&\& buffered(in) < len_bytes)/@stream@stream/in@peek__gathers_over_short_reads
 C3@a number keeps the order of the wire@stream/in.c@s/\*v_p = rmig_load_be16(p);/memcpy(v_p, p, 2);/@stream@stream/in@get_numbers__are_big_endian
 C4@a get in place copies@stream/in.c@s/^    \*buf_p = in->pos;$/    memcpy(fallback, in->pos, len_bytes), *buf_p = fallback;/@stream@stream/in@get_in_place__no_copy_where_it_fits
-C5@a partial read at a position is no error@stream/in_object.c@s/    if ((size_t)n != len_bytes)/    if (0)/@stream@stream/in@get_buffer_at__error_and_no_positions
+C5@a partial read at a position is no error@stream/in_object.c@s/    if ((size_t)n != len_bytes)/    if (0)/@stream@stream/in@get_buffer_at__reads_there_and_stays_here
 C6@the same bytes are copied again@stream/copy.c@s/^        in->pos += n;$//@stream@stream/in@copy_to_fd__buffered_bytes_first
 C7@an error is answered with success@stream/in.c@/^static inline int take/,/^}/s/            return rc;/            return *p = in->pos, 0;/@stream@stream/in@get__error_is_never_data
 D1@the exact figure does not flush@stream/rate.c@s/^    rmig_out_flush(out);$//@stream@stream/object@transferred__exact_flushes_and_fast_does_not
 D2@what a transport moved is not credited@stream/rate.c@s/^    out->credited_bytes += nbytes;$//@stream@stream/object@credit__bytes_moved_outside_count_as_transferred
 D3@the limit itself is too much@stream/rate.c@s/used > out->rate_limit_bytes/used >= out->rate_limit_bytes/@stream@stream/rate@rate__copied_referenced_and_credited_bytes_alike
-D3@the bucket is deeper than it says@stream/bucket.h@s/RMIG_BUCKET_DEPTH_NS 4000000u/RMIG_BUCKET_DEPTH_NS 9000000u/@stream@stream/rate@bucket__a_sender_that_wakes_late_is_never_over
+D3@the bucket lets twice as much pass@stream/rate.c@s/out->rate_limit_bytes \* (1000/out->rate_limit_bytes * (2000/@stream@stream/rate@rate_wait__copied_referenced_and_credited_bytes_alike
 E1@a pass has no mark@hooks/guard.c@s/^        rmig_out_put_be64(out, RMIG_RAM_HOOK);$//@hooks@hooks/guard@before_iterate__mark_ends_the_message
 E2@what a hook takes counts nothing@hooks/guard.c@s/^        rmig_out_credit_rate(out, .*$/        (void)0;/@hooks@hooks/guard@accounting__delayed_counts_rate_only
 E2@a page that a hook declines is lost@hooks/save_pass.c@s/^        defer(pass, &found->run);$/        (void)0;/@hooks@hooks/save@hooks__declined_pages_follow_the_pass
