@@ -56,7 +56,7 @@ E3@a mark without a hook is passed over@hooks/guard.c@s/        if (flag != RMIG
 E4@a second set replaces the first@hooks/guard.c@s/    if (rmig_stream_out_guard(out))/    if (0)/@hooks@hooks/guard@attach__second_set_is_EBUSY
 F1@what could not grow has grown@stream/buffer.c@s/^    buf->capacity_bytes = old_capacity;$//@stream@stream/buffer@buffer_write__chunks_that_came_before_are_given_back
 F1@large buffers grow in small chunks@stream/buffer.c@s/capacity_bytes > RMIG_BUFFER_CHUNK_MAX_BYTES ?/0 ?/@stream@stream/buffer@buffer_write__grows_in_small_then_large_chunks
-F2@the length goes beyond what is allocated@stream/buffer.c@s/size_t length = rmig_min_u64(len_bytes, buf->capacity_bytes);/size_t length = len_bytes;/@stream@stream/buffer@buffer_set_length__truncates_and_stops_at_what_is_allocated
+F2@the length only shrinks@stream/buffer.c@s/size_t length = rmig_min_u64(len_bytes, buf->capacity_bytes);/size_t length = rmig_min_u64(len_bytes, buf->length_bytes);/@stream@stream/buffer@buffer_set_length__truncates_and_stops_at_what_is_allocated
 F3@a read goes beyond the length@stream/buffer.c@s/count = rmig_min_u64(count_bytes, buf->length_bytes - start_bytes);/count = rmig_min_u64(count_bytes, buf->capacity_bytes - start_bytes);/@stream@stream/buffer@buffer_read__any_range_is_clipped_at_the_length
 F3@a gap keeps what was there@stream/buffer.c@s/^    fill_zero(buf, buf->length_bytes, start_bytes);$//@stream@stream/buffer@buffer_write__at_any_position_with_zero_in_the_gap
 F4@the buffer is had without a flush@stream/out_object.c@s/if (!out->ch || rmig_out_flush(out) < 0)/if (!out->ch)/@stream@stream/buffer@buffer_stream__written_handed_out_and_read
