@@ -26,7 +26,7 @@ tsan           6 the unit tests with the thread sanitizer
 soak           6 moves that something happens to: an end killed or cancelled, the link cut, memory refused
 speed          8 goodput beside that of a stock QEMU, by TCP and RDMA, as ratios; only what arrived is judged
 mutants        8 a fault planted in each layer: a test of the gate goes red
-mutants-rows   6 a fault for every row of docs/stream-behaviours.md: its named test goes red
+mutants-rows   7 a fault for every row of docs/stream-behaviours.md: its named test goes red
 bench-stream   9 what the streams and a move over TCP cost, beside memcpy, stdio, iperf3 and a stock QEMU
 without-rdma   4 the build and make check where there is no libibverbs
 clang          7 the build and make check with clang, memory filled with junk before it is used

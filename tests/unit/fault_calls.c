@@ -204,6 +204,11 @@ static bool by_library(enum fault_call call, const void *returns_to)
     return here && fault_site_find(call, returns_to) >= 0;
 }
 
+bool fault_is_armed(void)
+{
+    return here;
+}
+
 int fault_due(enum fault_call call, const void *returns_to)
 {
     int site = here ? fault_site_find(call, returns_to) : -1;

@@ -116,6 +116,12 @@ const int *fault_codes(enum fault_call call, unsigned *count_p);
 /* As text, for messages. */
 const char *fault_code_text(enum fault_call call, int code, char text[64]);
 
+/* A sanitizer that is linked in looks its functions up before it is ready to watch anything. */
+#define FAULT_UNWATCHED                                                                           \
+    __attribute__((no_sanitize("address"), no_sanitize("undefined"), no_sanitize("thread")))
+/* Is this thread's part of the library armed? */
+FAULT_UNWATCHED bool fault_is_armed(void);
+
 /* --- for fault_wrap.c ------------------------------------------------------------------------- */
 
 /* Returns: what is to become of this call; FAULT_NONE: it is to be made. */

@@ -700,10 +700,22 @@ WRAP(void *, dlopen, (const char *path, int flags))
     return __real_dlopen(path, flags);
 }
 
-WRAP(void *, dlsym, (void *handle, const char *name))
+void *__real_dlsym(void *handle, const char *name);
+FAULT_UNWATCHED void *__wrap_dlsym(void *handle, const char *name);
+
+static void *fail_dlsym(void *handle, const char *name, const void *returns_to)
 {
-    FAIL_WITH(dlsym, NULL);
-    return __real_dlsym(handle, name);
+    int due = fault_due(CALL_dlsym, returns_to);
+
+    if (due == FAULT_NONE)
+        return __real_dlsym(handle, name);
+    errno = due;
+    return NULL;
+}
+
+void *__wrap_dlsym(void *handle, const char *name)
+{
+    return fault_is_armed() ? fail_dlsym(handle, name, CALLER) : __real_dlsym(handle, name);
 }
 
 WRAP(int, compress2, (Bytef * to, uLongf *to_len, const Bytef *from, uLong from_len, int level))
