@@ -9,9 +9,6 @@
 #include "common/overflow.h"
 #include "hooks/guard.h"
 
-/* Most that a call moves: between two of them a cancel is noticed. */
-#define STEP_BYTES (4u << 20)
-
 typedef ssize_t (*transfer)(struct rmig_channel *ch, void *buf, size_t len_bytes,
                             uint64_t offset_bytes, struct rmig_err *err);
 
@@ -27,6 +24,13 @@ static ssize_t pread_some(struct rmig_channel *ch, void *buf, size_t len_bytes,
     return ch->ops->pread(ch, buf, len_bytes, offset_bytes, err);
 }
 
+int rmig_image_check_cancel(const struct rmig_image *image, struct rmig_err *err)
+{
+    if (rmig_cancel_triggered(image->opts.cancel))
+        return rmig_err_set(err, -ECANCELED, "RAM image: cancelled");
+    return 0;
+}
+
 static int all(const struct rmig_image *image, transfer some, const char *what, uint8_t *buf,
                uint64_t len_bytes, uint64_t at, int end_code, struct rmig_err *err)
 {
@@ -34,9 +38,13 @@ static int all(const struct rmig_image *image, transfer some, const char *what, 
 
     while (done < len_bytes) {
         struct rmig_err e = RMIG_ERR_INIT;
-        ssize_t n = some(image->ch, buf + done, rmig_min_u64(len_bytes - done, STEP_BYTES),
-                         at + done, &e);
+        int rc = rmig_image_check_cancel(image, err);
+        ssize_t n;
 
+        if (rc < 0)
+            return rc;
+        n = some(image->ch, buf + done, rmig_min_u64(len_bytes - done, RMIG_IMAGE_STEP_BYTES),
+                 at + done, &e);
         if (n == -EINTR)
             continue;
         if (n < 0 && e.code)
@@ -147,7 +155,19 @@ static int load(void *opaque, enum rmig_hook_flag flag, const char *block_name,
 /* It is for its mark: a load without the image is refused by it, and would find zero pages otherwise. */
 static int before_iterate(void *opaque, enum rmig_hook_flag flag, struct rmig_err *err)
 {
-    (void)opaque, (void)flag, (void)err;
+    struct rmig_image *image = opaque;
+
+    (void)flag, (void)err;
+    image->pass_ended = false;
+    return 0;
+}
+
+static int after_iterate(void *opaque, enum rmig_hook_flag flag, struct rmig_err *err)
+{
+    struct rmig_image *image = opaque;
+
+    (void)err;
+    image->pass_ended = flag == RMIG_HOOK_FINISH;
     return 0;
 }
 
@@ -155,6 +175,7 @@ static const struct rmig_hooks image_hooks = {
     .set_blocks = set_blocks,
     .before_iterate = before_iterate,
     .save_page = save_page,
+    .after_iterate = after_iterate,
     .load = load,
 };
 
@@ -162,6 +183,7 @@ int rmig_out_attach_image(struct rmig_out *out, struct rmig_image *image, struct
 {
     if (!image->writing)
         return rmig_err_set(err, -EINVAL, "RAM image: an output stream needs one that is written");
+    image->attached = true;
     return rmig_out_attach_hooks(out, &image_hooks, image, err);
 }
 

@@ -50,8 +50,9 @@ struct rmig_image {
     uint32_t *index;             /* reading: per block of blocks, which one of the image it is */
     struct rmig_pages written;   /* writing: pages that are no holes */
 
-    struct rmig_image_opts opts; /* reading, all that follows */
-    struct rmig_layout layout;
+    struct rmig_image_opts opts;
+    bool attached, pass_ended; /* writing by hooks: has the last pass ended? */
+    struct rmig_layout layout; /* reading, all that follows */
     struct rmig_block *listed;
     char *names;
     bool loaded; /* by the hook */
@@ -102,11 +103,15 @@ int rmig_image_pwrite(const struct rmig_image *image, const void *buf, uint64_t 
 int rmig_image_pread(const struct rmig_image *image, void *buf, uint64_t len_bytes, uint64_t at,
                      int end_code, struct rmig_err *err);
 
-/**
- * The run's memory and place. Returns: 0; -EINVAL. index_p: the block's in the image.
- */
+/** The run's memory and place. Returns: 0; -EINVAL. */
 int rmig_image_place(const struct rmig_image *image, const struct rmig_run *run, uint8_t **ptr_p,
                      uint64_t *at_p, struct rmig_err *err);
+
+/** Most that is done between two looks at the cancel. */
+#define RMIG_IMAGE_STEP_BYTES (4u << 20)
+
+/** 0, or -ECANCELED. */
+int rmig_image_check_cancel(const struct rmig_image *image, struct rmig_err *err);
 
 /* --- image_save.c, image_load.c --------------------------------------------------------------- */
 

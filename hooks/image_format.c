@@ -139,8 +139,11 @@ int rmig_image_row_decode(const uint8_t **src_p, const uint8_t *end, char **name
     if (src == end || (size_t)(end - src) < 1u + *src + 24u)
         return rmig_err_set(err, -EPROTO, "RAM image: the block table ends inside a row");
     len = *src;
-    if (len == 0 || memchr(src + 1, '\0', len))
-        return rmig_err_set(err, -EPROTO, "RAM image: a block's name of %zu bytes is none", len);
+    for (size_t i = 1; i <= len; i++)
+        if (src[i] < ' ' || src[i] > '~')
+            return rmig_err_set(err, -EPROTO, "RAM image: byte 0x%02x in a block's name", src[i]);
+    if (len == 0)
+        return rmig_err_set(err, -EPROTO, "RAM image: a block's name of 0 bytes");
     memcpy(*names, src + 1, len);
     (*names)[len] = '\0';
     src += 1 + len;

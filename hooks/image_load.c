@@ -20,10 +20,17 @@ static int check_block(const struct rmig_image *image, const struct rmig_block *
 {
     const uint64_t at = block->fd_offset_bytes, room = image->header.image_bytes;
 
-    if (block->len_bytes == 0 || block->len_bytes % RMIG_PAGE_BYTES)
+    if (block->page_bytes != RMIG_PAGE_BYTES && block->page_bytes != 2u << 20 &&
+        block->page_bytes != 1u << 30)
         return rmig_err_set(err, -EPROTO,
-                            "RAM image: block %.64s: length %llu is not a positive multiple of %u",
-                            block->name, (unsigned long long)block->len_bytes, RMIG_PAGE_BYTES);
+                            "RAM image: block %.64s: pages of %llu bytes; 4 KiB, 2 MiB and 1 GiB are "
+                            "allowed",
+                            block->name, (unsigned long long)block->page_bytes);
+    if (block->len_bytes == 0 || block->len_bytes % block->page_bytes)
+        return rmig_err_set(err, -EPROTO,
+                            "RAM image: block %.64s: length %llu is not a positive multiple of %llu",
+                            block->name, (unsigned long long)block->len_bytes,
+                            (unsigned long long)block->page_bytes);
     if (at % RMIG_PAGE_BYTES || at < *end_p || !rmig_range_within(at, block->len_bytes, room))
         return rmig_err_set(err, -EPROTO,
                             "RAM image: block %.64s of %llu bytes at %llu: its place is a multiple of "
@@ -65,6 +72,30 @@ static int decode_table(struct rmig_image *image, struct rmig_err *err)
     return 0;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A block that is there twice has two memories. */
+static int check_names(const struct rmig_image *image, struct rmig_err *err)
+{
+    const uint32_t n = image->header.nblocks;
+    const char **names = malloc(n * sizeof(*names));
+    int rc = 0;
+
+    if (!names)
+        return rmig_err_set(err, -ENOMEM, "RAM image: out of memory for %u names", n);
+    for (uint32_t i = 0; i < n; i++)
+        names[i] = image->listed[i].name;
+    qsort(names, n, sizeof(*names), by_name);
+    for (uint32_t i = 1; rc == 0 && i < n; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            rc = rmig_err_set(err, -EPROTO, "RAM image: block %.64s is there twice", names[i]);
+    free(names);
+    return rc;
+}
+
 static int read_table(struct rmig_image *image, const uint8_t header[RMIG_IMAGE_HEADER_BYTES],
                       struct rmig_err *err)
 {
@@ -82,7 +113,9 @@ static int read_table(struct rmig_image *image, const uint8_t header[RMIG_IMAGE_
                           -EPROTO, err);
     if (rc == 0)
         rc = rmig_image_check_crc(header, h, image->table, err);
-    return rc == 0 ? decode_table(image, err) : rc;
+    if (rc == 0)
+        rc = decode_table(image, err);
+    return rc == 0 ? check_names(image, err) : rc;
 }
 
 /* Whole? A copy that was cut off has no end; one that was not finished does not say so. */
@@ -167,9 +200,9 @@ static int match(struct rmig_image *image, struct rmig_err *err)
         const struct rmig_block *listed = &image->listed[i];
         int64_t here = rmig_blocks_find(&image->blocks, listed->name);
 
-        if (here < 0 || image->index[here] != UINT32_MAX)
-            return rmig_err_set(err, -EPROTO, "RAM image: block %.64s %s", listed->name,
-                                here < 0 ? "does not exist here" : "is there twice");
+        if (here < 0)
+            return rmig_err_set(err, -EPROTO, "RAM image: block %.64s does not exist here",
+                                listed->name);
         if (listed->len_bytes != image->blocks.items[here].len_bytes)
             return rmig_err_set(err, -EPROTO, "RAM image: block %.64s has %llu bytes, %llu here",
                                 listed->name, (unsigned long long)listed->len_bytes,
@@ -192,7 +225,6 @@ int rmig_image_use(struct rmig_image *image, const struct rmig_block *blocks, ui
         return rc;
     image->index = malloc(nblocks * sizeof(*image->index));
     if (image->index) {
-        memset(image->index, 0xff, nblocks * sizeof(*image->index));
         rc = match(image, err);
     } else {
         rc = rmig_err_set(err, -ENOMEM, "RAM image: out of memory for %u blocks", nblocks);
@@ -207,27 +239,52 @@ int rmig_image_use(struct rmig_image *image, const struct rmig_block *blocks, ui
 
 /* --- pages ------------------------------------------------------------------------------------ */
 
+/* Where data, or the next hole, begins at or behind a position, at most end; a file system that cannot
+ * tell, or answers what cannot be, is not believed: 0. */
+static uint64_t seek_next(const struct rmig_image *image, uint64_t at, uint64_t end, int whence)
+{
+    int64_t next = image->ch->ops->seek(image->ch, (int64_t)at, whence, NULL);
+
+    if (next < 0 || (uint64_t)next < at || (uint64_t)next > image->header.image_bytes)
+        return 0;
+    return rmig_min_u64(end, (uint64_t)next);
+}
+
 /*
- * What is at a position, and up to where, at most end: a hole that has a whole page, or data, which
- * includes all that the file system cannot tell.
+ * Is there a hole of a whole page? And up to where is it that, or what may be data? That no data follows
+ * at all cannot be: the image's end does.
  */
 static bool is_hole(const struct rmig_image *image, uint64_t at, uint64_t end, uint64_t *up_to_p)
 {
-    struct rmig_channel *ch = image->ch;
-    int64_t data = ch->ops->seek(ch, (int64_t)at, SEEK_DATA, NULL), hole;
+    uint64_t next = seek_next(image, at, end, SEEK_DATA);
 
-    *up_to_p = end;
-    if (data == -ENXIO)
-        return true;
-    if (data >= 0 && (uint64_t)data >= at + RMIG_PAGE_BYTES) {
-        *up_to_p = rmig_min_u64(end, (uint64_t)data / RMIG_PAGE_BYTES * RMIG_PAGE_BYTES);
+    next -= next % RMIG_PAGE_BYTES;
+    if (next > at) {
+        *up_to_p = next;
         return true;
     }
-    hole = data < 0 ? data : ch->ops->seek(ch, data, SEEK_HOLE, NULL);
-    if (hole >= 0)
-        *up_to_p = rmig_min_u64(
-            end, rmig_div_round_up_u64((uint64_t)hole, RMIG_PAGE_BYTES) * RMIG_PAGE_BYTES);
+    next = seek_next(image, at, end, SEEK_HOLE);
+    next = rmig_div_round_up_u64(next, RMIG_PAGE_BYTES) * RMIG_PAGE_BYTES;
+    *up_to_p = next > at ? rmig_min_u64(next, end) : end;
     return false;
+}
+
+/* In steps, as memory that is not zero takes its time. */
+static int make_zero(const struct rmig_image *image, const struct rmig_block *block,
+                     uint64_t offset_bytes, uint64_t len_bytes, struct rmig_err *err)
+{
+    int rc = 0;
+
+    while (rc == 0 && len_bytes > 0) {
+        uint64_t n = rmig_min_u64(len_bytes, RMIG_IMAGE_STEP_BYTES);
+
+        rc = rmig_image_check_cancel(image, err);
+        if (rc == 0)
+            rc = rmig_zero_range(block, offset_bytes, n);
+        offset_bytes += n;
+        len_bytes -= n;
+    }
+    return rc;
 }
 
 int rmig_image_get(struct rmig_image *image, const struct rmig_run *run, struct rmig_err *err)
@@ -244,9 +301,11 @@ int rmig_image_get(struct rmig_image *image, const struct rmig_run *run, struct 
 
         if (!is_hole(image, at, begin + run->len_bytes, &up_to))
             rc = rmig_image_pread(image, ptr + done, up_to - at, at, -EIO, err);
-        else if (!image->opts.ram_is_zero)
-            rc = rmig_zero_range(&image->blocks.items[run->block_index], run->offset_bytes + done,
-                                 up_to - at);
+        else if (image->opts.ram_is_zero)
+            rc = rmig_image_check_cancel(image, err);
+        else
+            rc = make_zero(image, &image->blocks.items[run->block_index], run->offset_bytes + done,
+                           up_to - at, err);
     }
     return rc;
 }

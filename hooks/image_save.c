@@ -66,13 +66,22 @@ static int put_zero(const struct rmig_image *image, uint64_t len_bytes, uint64_t
                     struct rmig_err *err)
 {
     struct rmig_err e = RMIG_ERR_INIT;
-    int rc = -EOPNOTSUPP;
+    int rc = rmig_image_check_cancel(image, err);
 
-    if (image->ch->ops->zero_range)
-        rc = image->ch->ops->zero_range(image->ch, len_bytes, at, &e);
+    if (rc < 0)
+        return rc;
+    do
+        rc = image->ch->ops->zero_range
+                 ? image->ch->ops->zero_range(image->ch, len_bytes, at, &e)
+                 : -EOPNOTSUPP;
+    while (rc == -EINTR);
     if (rc == -EOPNOTSUPP)
         return write_zeros(image, len_bytes, at, err);
-    return rc < 0 ? rmig_err_set(err, rc, "RAM image: %s", e.msg) : 0;
+    if (rc < 0)
+        return rmig_err_set(err, rc, "RAM image: %llu bytes of zero at %llu: %s",
+                            (unsigned long long)len_bytes, (unsigned long long)at,
+                            e.code ? e.msg : strerror(-rc));
+    return 0;
 }
 
 static int put_header(const struct rmig_image *image, struct rmig_err *err)
@@ -81,6 +90,17 @@ static int put_header(const struct rmig_image *image, struct rmig_err *err)
 
     rmig_image_header_encode(header, &image->header, image->table);
     return rmig_image_pwrite(image, header, sizeof(header), 0, err);
+}
+
+/* Where it is asked for. */
+static int sync_channel(const struct rmig_image *image, struct rmig_err *err)
+{
+    int fd = rmig_channel_fd(image->ch), rc = 0;
+
+    if (image->opts.sync && fd >= 0)
+        while ((rc = fsync(fd)) < 0 && errno == EINTR)
+            ;
+    return rc < 0 ? rmig_err_set(err, -errno, "RAM image: fsync: %s", strerror(errno)) : 0;
 }
 
 /* An old image there is none any more, then the file has its length, and all that is not put is zero. */
@@ -92,6 +112,8 @@ static int put_frame(const struct rmig_image *image, struct rmig_err *err)
 
     rmig_image_end_encode(end, h->image_bytes);
     if (rc == 0)
+        rc = sync_channel(image, err);
+    if (rc == 0)
         rc = rmig_image_pwrite(image, end, sizeof(end), h->image_bytes - sizeof(end), err);
     if (rc == 0)
         rc = put_zero(image, h->image_bytes - sizeof(end), 0, err);
@@ -101,7 +123,8 @@ static int put_frame(const struct rmig_image *image, struct rmig_err *err)
 }
 
 int rmig_image_create(struct rmig_image **image_p, struct rmig_channel *ch,
-                      const struct rmig_block *blocks, uint32_t nblocks, struct rmig_err *err)
+                      const struct rmig_block *blocks, uint32_t nblocks,
+                      const struct rmig_image_opts *opts, struct rmig_err *err)
 {
     struct rmig_image *image;
     int rc;
@@ -116,6 +139,8 @@ int rmig_image_create(struct rmig_image **image_p, struct rmig_channel *ch,
         return rmig_err_set(err, -ENOMEM, "RAM image: out of memory");
     image->ch = ch;
     image->writing = true;
+    if (opts)
+        image->opts = *opts;
     image->header.nblocks = nblocks;
     rc = rmig_blocks_init(&image->blocks, blocks, nblocks, err);
     if (rc == 0)
@@ -205,17 +230,6 @@ int rmig_image_put_known(struct rmig_image *image, const struct rmig_run *run, s
     return rc < 0 ? fail(image, rc, run, &e, err) : 0;
 }
 
-/* Pages from ptr that are like the first one, zero or not. */
-static uint64_t alike(const uint8_t *ptr, uint64_t count, bool *zero_p)
-{
-    uint64_t n = 1;
-
-    *zero_p = rmig_is_zero(ptr, RMIG_PAGE_BYTES);
-    while (n < count && rmig_is_zero(ptr + n * RMIG_PAGE_BYTES, RMIG_PAGE_BYTES) == *zero_p)
-        n++;
-    return n;
-}
-
 ssize_t rmig_image_put(struct rmig_image *image, const struct rmig_run *run, struct rmig_err *err)
 {
     const uint64_t count = run->len_bytes >> RMIG_PAGE_SHIFT;
@@ -232,8 +246,11 @@ ssize_t rmig_image_put(struct rmig_image *image, const struct rmig_run *run, str
         bool zero;
 
         range.first = (run->offset_bytes >> RMIG_PAGE_SHIFT) + done;
-        range.count = alike(ptr + skip, count - done, &zero);
-        rc = put_range(image, &range, ptr + skip, at + skip, zero, &e);
+        range.count = rmig_min_u64(count - done, RMIG_IMAGE_STEP_BYTES >> RMIG_PAGE_SHIFT);
+        range.count = rmig_alike_pages(ptr + skip, range.count, range.count, &zero);
+        rc = rmig_image_check_cancel(image, &e);
+        if (rc == 0)
+            rc = put_range(image, &range, ptr + skip, at + skip, zero, &e);
         written += zero ? 0 : range.count << RMIG_PAGE_SHIFT;
         if (rc < 0)
             fail(image, rc, run, &e, err);
@@ -243,17 +260,7 @@ ssize_t rmig_image_put(struct rmig_image *image, const struct rmig_run *run, str
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-static int sync_channel(const struct rmig_image *image, struct rmig_err *err)
-{
-    int fd = rmig_channel_fd(image->ch), rc = 0;
-
-    if (fd >= 0)
-        while ((rc = fsync(fd)) < 0 && errno == EINTR)
-            ;
-    return rc < 0 ? rmig_err_set(err, -errno, "RAM image: fsync: %s", strerror(errno)) : 0;
-}
-
-int rmig_image_finish(struct rmig_image *image, bool sync, struct rmig_err *err)
+int rmig_image_finish(struct rmig_image *image, struct rmig_err *err)
 {
     int rc = atomic_load(&image->failed);
 
@@ -263,13 +270,15 @@ int rmig_image_finish(struct rmig_image *image, bool sync, struct rmig_err *err)
     if (rc < 0)
         return rmig_err_set(err, rc, "RAM image: cannot be finished, a page could not be put: %s",
                             strerror(-rc));
-    if (sync)
-        rc = sync_channel(image, err);
+    if (image->attached && !image->pass_ended)
+        return rmig_err_set(err, -EINVAL,
+                            "RAM image: cannot be finished, the save has not put all of its pages");
+    rc = sync_channel(image, err);
     if (rc < 0)
         return rc;
     image->header.complete = true;
     rc = put_header(image, err);
-    if (rc == 0 && sync)
+    if (rc == 0)
         rc = sync_channel(image, err);
     image->header.complete = image->finished = rc == 0;
     return rc;

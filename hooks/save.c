@@ -185,7 +185,7 @@ static int setup(struct rmig_save *save, struct rmig_err *err)
 
     if (rc < 0)
         return rc;
-    /* A limit below a page per rate window would let nothing through. */
+    /* Below a page per rate window a peer would hear too little of us. */
     if (save->opts.max_bandwidth_bytes_per_s)
         rmig_out_set_rate_limit(save->out,
                                 rmig_max_u64(RMIG_PAGE_BYTES, save->opts.max_bandwidth_bytes_per_s /

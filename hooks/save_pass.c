@@ -26,33 +26,62 @@ struct pass {
     bool hooked;
     bool done; /* the walk has reached its end */
     struct rmig_scan scan;
-    struct rmig_scan_limits limits;
     uint64_t window_end_ns;
+    uint64_t flushed_bytes; /* put in the stream and credited, at the last flush for the rate */
 };
 
 /* --- rate limit ------------------------------------------------------------------------------ */
 
-/* Wait until what was put is within the rate; a cancel ends it. */
-static int hold_rate(struct pass *pass, struct rmig_err *err)
+/* Bytes between two looks at the rate. */
+static uint64_t piece_bytes(const struct rmig_save *save)
 {
-    struct rmig_save *save = pass->save;
-    uint64_t wait_ns;
-    int rc;
+    return rmig_out_rate_limit(save->out) / RATE_PIECES;
+}
 
-    if (pass->flag == RMIG_HOOK_FINISH || rmig_out_rate_limit(save->out) == 0)
-        return 0;
-    /* What counts is when it leaves. Between its two hooks a pass leaves the stream alone. */
-    if (!pass->hooked && rmig_out_flush(save->out) < 0)
-        return rmig_out_error(save->out, err);
-    wait_ns = rmig_out_rate_wait_ns(save->out);
-    if (wait_ns == 0)
-        return 0;
-    rc = rmig_wait_fd(-1, 0, rmig_cancel_fd(save->opts.cancel), rmig_now_ns() + wait_ns);
+/* What has not left yet: kept below a piece, so that what leaves late is no more. */
+static bool flush_is_due(const struct pass *pass)
+{
+    return rmig_out_transferred_fast_bytes(pass->save->out) - pass->flushed_bytes >=
+           piece_bytes(pass->save);
+}
+
+static int flush_stream(struct pass *pass, struct rmig_err *err)
+{
+    if (rmig_out_flush(pass->save->out) < 0)
+        return rmig_out_error(pass->save->out, err);
+    pass->flushed_bytes = rmig_out_transferred_fast_bytes(pass->save->out);
+    return 0;
+}
+
+static int wait_ns(const struct rmig_save *save, uint64_t ns, struct rmig_err *err)
+{
+    int rc = rmig_wait_fd(-1, 0, rmig_cancel_fd(save->opts.cancel), rmig_now_ns() + ns);
+
     if (rc == -ETIMEDOUT)
         return 0;
     if (rc == -ECANCELED)
         return rmig_save_check_cancel(save, err);
     return rmig_err_set(err, rc, "rate limit: poll: %s", strerror(-rc));
+}
+
+/*
+ * Wait until what was put is within the rate; a cancel ends it. What counts is when it leaves, so the
+ * stream is flushed before a wait, unless it is to be left alone: between its two hooks a pass does.
+ */
+static int hold_rate(struct pass *pass, bool alone, struct rmig_err *err)
+{
+    struct rmig_save *save = pass->save;
+    uint64_t ns;
+    int rc = 0;
+
+    if (pass->flag == RMIG_HOOK_FINISH || rmig_out_rate_limit(save->out) == 0)
+        return 0;
+    ns = rmig_out_rate_wait_ns(save->out);
+    if (!alone && (ns > 0 || flush_is_due(pass))) {
+        rc = flush_stream(pass, err);
+        ns = rmig_out_rate_wait_ns(save->out);
+    }
+    return rc < 0 || ns == 0 ? rc : wait_ns(save, ns, err);
 }
 
 /* --- runs ------------------------------------------------------------------------------------ */
@@ -97,12 +126,18 @@ static void defer(struct pass *pass, struct rmig_run *run)
     save->deferred[save->ndeferred++] = *run;
 }
 
-static void put_deferred(struct rmig_save *save)
+static int put_deferred(struct pass *pass, struct rmig_err *err)
 {
-    for (uint32_t i = 0; i < save->ndeferred; i++)
+    struct rmig_save *save = pass->save;
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < save->ndeferred; i++) {
         rmig_save_put_run(save, &save->deferred[i]);
+        rc = hold_rate(pass, false, err);
+    }
     save->ndeferred = 0;
     save->deferred_bytes = 0;
+    return rc < 0 ? rc : rmig_out_error(save->out, err);
 }
 
 /* One run: to the hook, else to the stream, which has to wait until the hook's pass is over. */
@@ -146,6 +181,22 @@ static bool window_over(struct pass *pass)
     return rmig_now_ns() >= pass->window_end_ns;
 }
 
+/* Runs are cut so that none of them is much more than a piece of the rate. */
+static struct rmig_scan_limits scan_limits(const struct rmig_save *save, bool hooked)
+{
+    struct rmig_scan_limits limits = {RUN_PAGES, hooked ? UINT64_MAX : HOLE_STEP_PAGES};
+    uint64_t piece = piece_bytes(save);
+    struct rmig_run zero_page = {0, RMIG_RUN_ZERO, 0, RMIG_PAGE_BYTES};
+
+    if (rmig_out_rate_limit(save->out) == 0)
+        return limits;
+    limits.data_pages = rmig_min_u64(RUN_PAGES, rmig_max_u64(1, piece >> RMIG_PAGE_SHIFT));
+    if (!hooked)
+        limits.zero_pages = rmig_min_u64(
+            HOLE_STEP_PAGES, rmig_max_u64(1, piece / rmig_save_record_bytes(&zero_page)));
+    return limits;
+}
+
 /* From the hook mark to the records of what the hook declined. */
 static int window(struct pass *pass, struct rmig_err *err)
 {
@@ -154,26 +205,25 @@ static int window(struct pass *pass, struct rmig_err *err)
 
     pass->window_end_ns = rmig_deadline_ns(save->opts.window_ms ? save->opts.window_ms : 1000);
     while (rc == 0) {
+        struct rmig_scan_limits limits;
         struct rmig_found found;
 
         rc = rmig_save_check_cancel(save, err);
         if (rc < 0)
             break;
-        pass->done = !rmig_scan_next(&pass->scan, &pass->limits, &found);
+        limits = scan_limits(save, pass->hooked);
+        pass->done = !rmig_scan_next(&pass->scan, &limits, &found);
         if (pass->done)
             break;
         rc = dispose(pass, &found, err);
         if (rc == 0)
-            rc = hold_rate(pass, err);
+            rc = hold_rate(pass, pass->hooked, err);
         if (rc == 0 && window_over(pass))
             break;
     }
     if (rc == 0)
         rc = rmig_hook_after_iterate(save->out, pass->flag, err);
-    if (rc < 0)
-        return rc;
-    put_deferred(save);
-    return rmig_out_error(save->out, err);
+    return rc < 0 ? rc : put_deferred(pass, err);
 }
 
 static void report(struct rmig_save *save)
@@ -204,28 +254,12 @@ static int section(struct pass *pass, struct rmig_err *err)
     return rmig_out_error(save->out, err);
 }
 
-/* Runs are cut so that none of them is much more than a piece of the rate. */
-static struct rmig_scan_limits scan_limits(const struct rmig_save *save, bool hooked)
-{
-    struct rmig_scan_limits limits = {RUN_PAGES, hooked ? UINT64_MAX : HOLE_STEP_PAGES};
-    uint64_t piece_bytes = rmig_out_rate_limit(save->out) / RATE_PIECES;
-    struct rmig_run zero_page = {0, RMIG_RUN_ZERO, 0, RMIG_PAGE_BYTES};
-
-    if (rmig_out_rate_limit(save->out) == 0)
-        return limits;
-    limits.data_pages = rmig_min_u64(RUN_PAGES, rmig_max_u64(1, piece_bytes >> RMIG_PAGE_SHIFT));
-    if (!hooked)
-        limits.zero_pages = rmig_min_u64(
-            HOLE_STEP_PAGES, rmig_max_u64(1, piece_bytes / rmig_save_record_bytes(&zero_page)));
-    return limits;
-}
-
 int rmig_save_pass(struct rmig_save *save, enum rmig_hook_flag flag, struct rmig_err *err)
 {
     struct pass pass = {.save = save, .flag = flag, .hooked = rmig_hook_attached(save->out)};
     int rc;
 
-    pass.limits = scan_limits(save, pass.hooked);
+    pass.flushed_bytes = rmig_out_transferred_fast_bytes(save->out);
     rmig_scan_init(&pass.scan, &save->pages);
     for (;;) {
         rc = section(&pass, err);

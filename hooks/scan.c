@@ -46,18 +46,6 @@ static uint64_t take_hole(struct rmig_scan *scan, const struct rmig_page_range *
     return keep;
 }
 
-/* Pages from ptr that are like the first one, zero or not, at most count. */
-static uint64_t alike(const uint8_t *ptr, uint64_t count, uint64_t data_pages, bool *zero_p)
-{
-    bool zero = rmig_is_zero(ptr, RMIG_PAGE_BYTES);
-    uint64_t most = zero ? count : rmig_min_u64(count, data_pages), n = 1;
-
-    while (n < most && rmig_is_zero(ptr + n * RMIG_PAGE_BYTES, RMIG_PAGE_BYTES) == zero)
-        n++;
-    *zero_p = zero;
-    return n;
-}
-
 static uint64_t take_data(struct rmig_scan *scan, const struct rmig_page_range *range,
                           uint64_t data_pages, bool *zero_p)
 {
@@ -66,7 +54,7 @@ static uint64_t take_data(struct rmig_scan *scan, const struct rmig_page_range *
     uint64_t keep;
 
     rmig_pages_take(scan->pages, range);
-    keep = alike(ptr, range->count, data_pages, zero_p);
+    keep = rmig_alike_pages(ptr, range->count, rmig_min_u64(range->count, data_pages), zero_p);
     mark_rest(scan, range, keep);
     return keep;
 }

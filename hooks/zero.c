@@ -169,3 +169,14 @@ bool rmig_is_zero(const void *buf, size_t len_bytes)
     }
     return fn(buf, len_bytes);
 }
+
+uint64_t rmig_alike_pages(const uint8_t *ptr, uint64_t zero_pages, uint64_t data_pages, bool *zero_p)
+{
+    bool zero = rmig_is_zero(ptr, RMIG_PAGE_BYTES);
+    uint64_t most = zero ? zero_pages : data_pages, n = 1;
+
+    while (n < most && rmig_is_zero(ptr + n * RMIG_PAGE_BYTES, RMIG_PAGE_BYTES) == zero)
+        n++;
+    *zero_p = zero;
+    return n;
+}

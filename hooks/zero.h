@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <rmig/ram.h>
 
 /** One way to do the test; the table of them exists so that a test can compare all with each other.
  */
@@ -24,5 +26,11 @@ extern const struct rmig_zero_variant rmig_zero_variants[];
  * Returns: true if every byte read was zero.
  */
 bool rmig_is_zero(const void *buf, size_t len_bytes);
+
+/**
+ * How many pages of RMIG_PAGE_BYTES from ptr on are like the first one, all zero or not: at most
+ * zero_pages, or data_pages. Requires: both are 1 or more; as rmig_is_zero. Returns: 1 or more.
+ */
+uint64_t rmig_alike_pages(const uint8_t *ptr, uint64_t zero_pages, uint64_t data_pages, bool *zero_p);
 
 #endif

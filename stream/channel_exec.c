@@ -104,8 +104,8 @@ static int kill_group(pid_t child)
     deadline_ns = rmig_deadline_ns(KILL_GRACE_MS);
     do
         rc = wait_for_exit(child, -1, deadline_ns);
-    while (rc < 0 && rc != -ECHILD && rc != -ETIMEDOUT);
-    return rc == -ETIMEDOUT ? rc : 0;
+    while (rc < 0 && rc != -ECHILD && rmig_poll_ms(deadline_ns) > 0);
+    return rc < 0 && rc != -ECHILD ? -ETIMEDOUT : 0;
 }
 
 /* Words a bad exit. That a reader who stopped early took the pipe away is no fault of the child. */

@@ -95,10 +95,11 @@ static int64_t file_seek(struct rmig_channel *ch, int64_t offset_bytes, int when
                          struct rmig_err *err)
 {
     struct file_channel *f = file_of(ch);
-    const off_t was = lseek(f->fd, 0, SEEK_CUR);
+    const bool relative = whence == SEEK_CUR || whence == SEEK_END;
+    const off_t was = relative ? lseek(f->fd, 0, SEEK_CUR) : 0;
     off_t to = offset_bytes, at = -1;
 
-    if (whence != SEEK_CUR && whence != SEEK_END && __builtin_add_overflow(to, f->origin_bytes, &to))
+    if (!relative && (to < 0 || __builtin_add_overflow(to, f->origin_bytes, &to)))
         errno = EINVAL;
     else if (was >= 0)
         at = lseek(f->fd, to, whence);
@@ -166,7 +167,7 @@ static int file_zero_range(struct rmig_channel *ch, uint64_t len_bytes, uint64_t
             return rc;
         rc = fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, (off_t)len_bytes);
     } while (interrupted(rc));
-    if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == ENODEV))
+    if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == ENODEV || errno == EINVAL))
         return -EOPNOTSUPP;
     return (int)result(f, "fallocate", rc, err);
 }

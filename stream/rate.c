@@ -34,10 +34,20 @@ static uint64_t rated_bytes(const struct rmig_out *out)
     return rmig_stream_out_put_bytes(out) + out->rate_credited_bytes;
 }
 
+static uint64_t per_s(uint64_t bytes_per_window)
+{
+    return bytes_per_window * (1000 / RMIG_RATE_WINDOW_MS);
+}
+
 void rmig_out_set_rate_limit(struct rmig_out *out, uint64_t bytes_per_window)
 {
-    if (out->rate_limit_bytes == 0)
+    if (out->rate_limit_bytes == 0) {
         rmig_bucket_reset(&out->bucket, rated_bytes(out));
+    } else if (bytes_per_window > 0 && bytes_per_window != out->rate_limit_bytes) {
+        (void)rmig_out_rate_wait_ns(out); /* what was put so far was put at the old rate */
+        rmig_bucket_rerate(&out->bucket, per_s(out->rate_limit_bytes), per_s(bytes_per_window),
+                           rmig_now_ns());
+    }
     out->rate_limit_bytes = bytes_per_window;
 }
 
@@ -65,7 +75,6 @@ uint64_t rmig_out_rate_wait_ns(struct rmig_out *out)
 {
     if (out->rate_limit_bytes == 0 || rmig_sticky_code(&out->error) < 0)
         return 0;
-    return rmig_bucket_wait_ns(&out->bucket,
-                               out->rate_limit_bytes * (1000 / RMIG_RATE_WINDOW_MS),
-                               rated_bytes(out), rmig_now_ns());
+    return rmig_bucket_wait_ns(&out->bucket, per_s(out->rate_limit_bytes), rated_bytes(out),
+                               rmig_now_ns());
 }

@@ -48,7 +48,7 @@ C7@an error is answered with success@stream/in.c@/^static inline int take/,/^}/s
 D1@the exact figure does not flush@stream/rate.c@s/^    rmig_out_flush(out);$//@stream@stream/object@transferred__exact_flushes_and_fast_does_not
 D2@what a transport moved is not credited@stream/rate.c@s/^    out->credited_bytes += nbytes;$//@stream@stream/object@credit__bytes_moved_outside_count_as_transferred
 D3@the limit itself is too much@stream/rate.c@s/used > out->rate_limit_bytes/used >= out->rate_limit_bytes/@stream@stream/rate@rate__copied_referenced_and_credited_bytes_alike
-D3@the bucket lets twice as much pass@stream/rate.c@s/out->rate_limit_bytes \* (1000/out->rate_limit_bytes * (2000/@stream@stream/rate@rate_wait__copied_referenced_and_credited_bytes_alike
+D3@the bucket lets twice as much pass@stream/rate.c@s/return bytes_per_window \* (1000/return bytes_per_window * (2000/@stream@stream/rate@rate_wait__copied_referenced_and_credited_bytes_alike
 E1@a pass has no mark@hooks/guard.c@s/^        rmig_out_put_be64(out, RMIG_RAM_HOOK);$//@hooks@hooks/guard@before_iterate__mark_ends_the_message
 E2@what a hook takes counts nothing@hooks/guard.c@s/^        rmig_out_credit_rate(out, .*$/        (void)0;/@hooks@hooks/guard@accounting__delayed_counts_rate_only
 E2@a page that a hook declines is lost@hooks/save_pass.c@s/^        defer(pass, &found->run);$/        (void)0;/@hooks@hooks/save@hooks__declined_pages_follow_the_pass

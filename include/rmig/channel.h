@@ -320,10 +320,11 @@ int rmig_channel_shutdown(struct rmig_channel *ch, enum rmig_shut how, struct rm
  * @ch: NULL is fine (0)
  *
  * Ownership: the channel is gone whatever is returned.
- * Blocks:    never, but for an exec channel: until its child has exited, at most the idle deadline.
+ * Blocks:    never, but for an exec channel: until its child has exited, at most the idle deadline, and 3 s
+ *            more to end one that does not by itself.
  * Threads:   no other thread may be inside the channel.
  * Returns:   0 or more; -ECHILD the command of an exec channel ended badly; -ETIMEDOUT it did not
- *            end and was killed; -ECANCELED likewise; a system errno.
+ *            end and was killed, or could not be; -ECANCELED likewise; a system errno.
  */
 int rmig_channel_close(struct rmig_channel *ch, struct rmig_err *err);
 

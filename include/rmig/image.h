@@ -8,13 +8,15 @@
  *   read:  open, layout, use, get (any number), free
  *
  * Or with the drivers of rmig/save_load.h: rmig_out_attach_image() and rmig_in_attach_image().
- * The stream, another file or the same one behind the image, then has everything but the pages.
+ * The stream, in another file or behind the image by a channel of its own, then has everything but the
+ * pages. Keep the two together: nothing in them tells which belongs to which.
  *
  * The layout is that of rmig-format(7). A program may also map a block out of the file.
  *
  * Where a comment below does not say otherwise
- *   Ownership: the channel and the blocks stay the caller's and must outlive the image.
- *   Blocks:    for the file; the channel's cancel ends it between two transfers.
+ *   Ownership: the channel and the blocks stay the caller's and must outlive the image. The channel is the
+ *              image's alone meanwhile: its position moves.
+ *   Blocks:    for the file; the cancel of the options ends that within 100 ms, where the file does.
  *   Threads:   one at a time, and no other one inside the channel.
  */
 #ifndef RMIG_IMAGE_H
@@ -23,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <rmig/cancel.h>
 #include <rmig/channel.h>
 #include <rmig/error.h>
 #include <rmig/ram.h>
@@ -35,10 +38,17 @@ extern "C" {
 
 struct rmig_image;
 
-/** Of an image that is read; zeroed memory is the default. */
+/** Of an image; zeroed memory is the default. */
 struct rmig_image_opts {
-    uint64_t max_ram_bytes; /**< bound on all blocks together; 0 = 64 GiB */
-    /** The memory that rmig_image_use() gets reads zero: holes of the image are passed over. */
+    struct rmig_cancel *cancel; /**< ends any call within 100 ms; may be NULL */
+    /**
+     * Writing: have on disk first that an old image at this place is none any more, later the pages, and
+     * then that they are complete: after a crash of the host the image is complete or none. Only where
+     * the channel has a descriptor.
+     */
+    bool sync;
+    uint64_t max_ram_bytes; /**< reading: bound on all blocks together; 0 = 64 GiB */
+    /** Reading: the memory that rmig_image_use() gets reads zero, so that holes are passed over. */
     bool ram_is_zero;
 };
 
@@ -48,6 +58,7 @@ struct rmig_image_opts {
  * @ch:      a file that can be written and has positions; the image begins at its position 0, and
  *           what is there is overwritten
  * @blocks:  1..RMIG_BLOCKS_MAX blocks, whose memory is what rmig_image_put() writes
+ * @opts:    NULL is the default
  *
  * Puts the block table, and takes the length that the file will have.
  *
@@ -57,7 +68,7 @@ struct rmig_image_opts {
  */
 RMIG_MUST_CHECK int rmig_image_create(struct rmig_image **image_p, struct rmig_channel *ch,
                                       const struct rmig_block *blocks, uint32_t nblocks,
-                                      struct rmig_err *err);
+                                      const struct rmig_image_opts *opts, struct rmig_err *err);
 
 /**
  * rmig_image_put - write a run of pages to its place
@@ -70,20 +81,19 @@ RMIG_MUST_CHECK int rmig_image_create(struct rmig_image **image_p, struct rmig_c
  * Threads: any number, but no two with the same page at once.
  * Returns: bytes written, 0 or more; -EINVAL no whole pages of a block, or an image that is read or
  * finished; -ENOSPC, -EIO and what else the channel says, with the block, the offset and both
- * figures; -ECANCELED. After a failure the image cannot be finished.
+ * figures; -ECANCELED. After any failure but -EINVAL the image cannot be finished.
  */
 RMIG_MUST_CHECK ssize_t rmig_image_put(struct rmig_image *image, const struct rmig_run *run,
                                        struct rmig_err *err);
 
 /**
  * rmig_image_finish - say in the file that it is complete
- * @sync: first have everything on disk, and then this: after a crash it is complete or not, never
- *        half; only where the channel has a descriptor
  *
- * Returns: 0; -EINVAL an image that is read, or finished; the errno of a put that failed; the
- * channel's or fsync's error.
+ * Returns: 0; -EINVAL an image that is read, or finished, or one that a save was attached to which has
+ * not come to the end of its RAM; the errno of a put that failed; -ECANCELED; the channel's or fsync's
+ * error.
  */
-RMIG_MUST_CHECK int rmig_image_finish(struct rmig_image *image, bool sync, struct rmig_err *err);
+RMIG_MUST_CHECK int rmig_image_finish(struct rmig_image *image, struct rmig_err *err);
 
 /**
  * rmig_image_open - read an image's header and block table
@@ -94,7 +104,7 @@ RMIG_MUST_CHECK int rmig_image_finish(struct rmig_image *image, bool sync, struc
  * Every figure is checked before it is used; a refusal names the field, its value and the limit.
  *
  * Returns: 0; -EPROTO it is no image, damaged, cut off, or was never finished; -ENOTSUP another
- * version or page size, or the channel has no positions; -E2BIG more RAM than allowed; -ENOMEM;
+ * version or page size, or the channel cannot be read or has no positions; -E2BIG more RAM than allowed; -ENOMEM;
  * -ECANCELED; the channel's error.
  */
 RMIG_MUST_CHECK int rmig_image_open(struct rmig_image **image_p, struct rmig_channel *ch,

@@ -75,7 +75,8 @@ struct rmig_save;
 struct rmig_save_opts {
     const char *machine;                /**< configuration name, 1..255 bytes; NULL = "rmig" */
     struct rmig_configuration configuration; /**< what else it says */
-    uint64_t max_bandwidth_bytes_per_s; /**< of the rounds, not of the last pass; 0 = no limit */
+    /** Of the rounds, not of the last pass; 0 = no limit; less than 40960 counts as that. */
+    uint64_t max_bandwidth_bytes_per_s;
     uint32_t window_ms;                 /**< longest section of a round, or pass of the hooks; 0 = 1000 */
     /** No page starts dirty: the destination's memory reads zero, and only what is marked is sent. */
     bool start_clean;
@@ -146,7 +147,8 @@ RMIG_MUST_CHECK int rmig_save_mark_dirty(struct rmig_save *save, uint32_t block_
  * Pages become clean before they are read. A section ends after window_ms, or when so much was
  * declined by a hook that it has to be put in the stream.
  *
- * Blocks:  also to hold max_bandwidth_bytes_per_s, within 3 % over any 200 ms; cancel ends that.
+ * Blocks:  also to hold max_bandwidth_bytes_per_s, within 3 %, or a page, over any 200 ms;
+ *          cancel ends that.
  * Returns: 0; -EINVAL out of order; -ECANCELED; the stream's or the hooks' error.
  */
 RMIG_MUST_CHECK int rmig_save_round(struct rmig_save *save, struct rmig_err *err);
@@ -223,7 +225,8 @@ struct rmig_layout {
     const char *machine; /**< configuration name; "" where the stream has none */
     struct rmig_configuration configuration; /**< what else it says */
     uint32_t nblocks;    /**< 1..RMIG_BLOCKS_MAX */
-    /** In the source's order: name and len_bytes are set, page_bytes is RMIG_PAGE_BYTES, fd -1. */
+    /** In the source's order: name and len_bytes are set, page_bytes is RMIG_PAGE_BYTES (of a RAM
+     * image: what it was saved from), fd -1. */
     const struct rmig_block *blocks;
 };
 

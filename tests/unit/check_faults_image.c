@@ -12,6 +12,7 @@
 
 #define PAGES 8u
 
+static const struct rmig_image_opts image_opts = {.sync = true};
 static struct guest source, dest;
 static char path[64], text[96];
 
@@ -84,9 +85,9 @@ static int write_image(struct rmig_image *image, struct rmig_err *err)
     if (rc == 0)
         rc = put(image, 0, 4, 3, err);
     if (rc == 0)
-        return rmig_image_finish(image, true, err);
+        return rmig_image_finish(image, err);
     /* what lacks a page is never said to be complete */
-    ck_assert_int_eq(rmig_image_finish(image, true, NULL), rc);
+    ck_assert_int_eq(rmig_image_finish(image, NULL), rc);
     return rc;
 }
 
@@ -98,7 +99,7 @@ static int play_save(struct rmig_err *err)
 
     if (rc < 0)
         return rc;
-    rc = rmig_image_create(&image, ch, source.blocks, 2, err);
+    rc = rmig_image_create(&image, ch, source.blocks, 2, &image_opts, err);
     if (rc == 0) {
         rc = write_image(image, err);
         rmig_image_free(image);

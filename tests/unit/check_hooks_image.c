@@ -345,6 +345,36 @@ START_TEST(image__its_stream_does_not_load_without_it)
 }
 END_TEST
 
+/* That pages are missing must not look like success. */
+START_TEST(image__of_a_save_that_did_not_end_is_not_finished)
+{
+    struct rmig_cancel *cancel = NULL;
+    struct rmig_save_opts opts = {0};
+    struct rmig_save *driver = NULL;
+    struct rmig_out *out;
+    struct messages m;
+
+    messages_init(&m);
+    out = messages_out(&m);
+    done(rmig_cancel_new(&cancel, &err));
+    opts.cancel = cancel;
+    create();
+    done(rmig_out_attach_image(out, image, &err));
+    done(rmig_save_new(&driver, out, source.blocks, source.count, &opts, &err));
+    done(rmig_save_setup(driver, &err));
+    refused(rmig_image_finish(image, &err), -EINVAL, "has not put all of its pages");
+    done(rmig_save_round(driver, &err));
+    refused(rmig_image_finish(image, &err), -EINVAL, "has not put all of its pages");
+    rmig_cancel_trigger(cancel);
+    refused(rmig_save_complete(driver, &err), -ECANCELED, "cancelled");
+    refused(rmig_image_finish(image, &err), -EINVAL, "has not put all of its pages");
+    rmig_save_free(driver);
+    rmig_out_close(out, NULL);
+    rmig_cancel_free(cancel);
+    messages_release(&m);
+}
+END_TEST
+
 START_TEST(image__attach_wrong_way_or_for_other_blocks)
 {
     struct messages m;
@@ -362,7 +392,9 @@ START_TEST(image__attach_wrong_way_or_for_other_blocks)
     refused(rmig_save_setup(driver, &err), -EINVAL, "made for other blocks");
     rmig_save_free(driver);
     rmig_out_close(out, NULL);
-    finish();
+    rmig_image_free(image);
+    image = NULL;
+    save();
     out = messages_out(&m);
     done(open_image(NULL));
     refused(rmig_out_attach_image(out, image, &err), -EINVAL, "one that is written");
@@ -382,6 +414,7 @@ Suite *hooks_image_suite(void)
         image__old_content_of_the_file_does_not_show, image__without_holes_there_are_zeros,
         image__behind_an_offset_of_the_file, image__by_several_threads,
         image__by_the_drivers_while_the_guest_runs, image__its_stream_does_not_load_without_it,
+        image__of_a_save_that_did_not_end_is_not_finished,
         image__attach_wrong_way_or_for_other_blocks, NULL};
     Suite *s = suite_create("hooks/image");
 

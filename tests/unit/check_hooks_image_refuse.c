@@ -141,6 +141,12 @@ START_TEST(refuse__places_and_lengths)
     by_hand(rows, 2, 3 * PAGE, end);
     refused(open_image(NULL), -EPROTO, "length 0");
     rows[1].len_bytes = PAGE;
+    rows[1].name = "a";
+    by_hand(rows, 2, 3 * PAGE, end);
+    refused(open_image(NULL), -EPROTO, "block a is there twice");
+    rows[1].name = "b\n";
+    by_hand(rows, 2, 3 * PAGE, end);
+    refused(open_image(NULL), -EPROTO, "byte 0x0a in a block's name");
     rows[1].name = "";
     by_hand(rows, 2, 3 * PAGE, end);
     refused(open_image(NULL), -EPROTO, "name of 0 bytes");
@@ -229,13 +235,25 @@ START_TEST(refuse__memory_that_does_not_fit)
 }
 END_TEST
 
-START_TEST(refuse__a_block_that_is_listed_twice)
+START_TEST(refuse__page_sizes_that_none_has)
 {
-    const struct row rows[2] = {{"private", 3 * PAGE, PAGE}, {"private", 3 * PAGE, 4 * PAGE}};
+    static const uint64_t sizes[] = {0, 1, 8192, 12345, 2 << 20, 1 << 30, UINT64_MAX};
+    uint8_t table[RMIG_IMAGE_ROW_MAX];
 
-    by_hand(rows, 2, 6 * PAGE, 7 * PAGE + RMIG_IMAGE_END_BYTES);
-    done(open_image(NULL));
-    refused(rmig_image_use(image, dest.blocks, 2, &err), -EPROTO, "private is there twice");
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        const struct rmig_block block = {
+            .name = "a", .len_bytes = 3 * PAGE, .page_bytes = sizes[i]};
+        struct rmig_image_header h = {.complete = true,
+                                      .nblocks = 1,
+                                      .ram_bytes = 3 * PAGE,
+                                      .image_bytes = 4 * PAGE + RMIG_IMAGE_END_BYTES};
+
+        h.table_bytes = (uint32_t)rmig_image_row_encode(table, &block, PAGE);
+        put_by_hand(&h, table);
+        refused(open_image(NULL), -EPROTO,
+                sizes[i] == 2 << 20 || sizes[i] == 1 << 30 ? "not a positive multiple"
+                                                           : "4 KiB, 2 MiB and 1 GiB");
+    }
 }
 END_TEST
 
@@ -249,14 +267,14 @@ START_TEST(refuse__calls_of_the_other_direction_and_order)
     refused(rmig_image_get(image, &run, &err), -EINVAL, "no memory");
     refused((int)rmig_image_put(image, &(struct rmig_run){0, 0, 0, 1}, &err), -EINVAL, "length 1");
     refused((int)rmig_image_put(image, &(struct rmig_run){9, 0, 0, PAGE}, &err), -EINVAL, "block 9");
-    done(rmig_image_finish(image, false, &err));
+    done(rmig_image_finish(image, &err));
     refused((int)rmig_image_put(image, &run, &err), -EINVAL, "finished");
-    refused(rmig_image_finish(image, false, &err), -EINVAL, "already");
+    refused(rmig_image_finish(image, &err), -EINVAL, "already");
     rmig_image_free(image);
     image = NULL;
     done(open_image(NULL));
     refused((int)rmig_image_put(image, &run, &err), -EINVAL, "one that is read");
-    refused(rmig_image_finish(image, false, &err), -EINVAL, "one that is read");
+    refused(rmig_image_finish(image, &err), -EINVAL, "one that is read");
     rmig_image_free(NULL);
 }
 END_TEST
@@ -266,7 +284,7 @@ START_TEST(refuse__channels_without_positions)
     struct rmig_channel *null = NULL;
 
     done(rmig_channel_null(&null, &err));
-    refused(rmig_image_create(&image, null, source.blocks, 3, &err), -ENOTSUP, "null is none");
+    refused(rmig_image_create(&image, null, source.blocks, 3, NULL, &err), -ENOTSUP, "null is none");
     refused(rmig_image_open(&image, null, NULL, &err), -ENOTSUP, "null is none");
     rmig_channel_close(null, NULL);
 }
@@ -276,11 +294,11 @@ START_TEST(create__what_cannot_be)
 {
     struct rmig_block huge[2] = {source.blocks[0], source.blocks[1]};
 
-    refused(rmig_image_create(&image, ch, source.blocks, 0, &err), -EINVAL, "block");
+    refused(rmig_image_create(&image, ch, source.blocks, 0, NULL, &err), -EINVAL, "block");
     huge[0].len_bytes = huge[1].len_bytes = 1ull << 62;
     huge[1].host = huge[0].host = (void *)(uintptr_t)PAGE;
     huge[0].fd = huge[1].fd = -1;
-    refused(rmig_image_create(&image, ch, huge, 2, &err), -EFBIG, "with block block-1 no file is");
+    refused(rmig_image_create(&image, ch, huge, 2, NULL, &err), -EFBIG, "with block block-1 no file is");
     ck_assert_ptr_null(image);
 }
 END_TEST
@@ -341,7 +359,7 @@ START_TEST(failure__of_a_page_is_told_and_the_image_stays_unfinished)
             "block block-0, offset 0x28000: RAM image: wrote 0 of 8192 bytes");
     fail_code = 0;
     put_all();
-    refused(rmig_image_finish(image, false, &err), -ENOSPC, "a page could not be put");
+    refused(rmig_image_finish(image, &err), -ENOSPC, "a page could not be put");
     rmig_image_free(image);
     image = NULL;
     refused(open_image(NULL), -EPROTO, "never finished");
@@ -362,7 +380,7 @@ START_TEST(failure__of_a_hole_is_one_too)
     refused((int)rmig_image_put(image, &(struct rmig_run){0, 0, 40 * PAGE, 2 * PAGE}, &err), -EIO,
             "told to fail");
     fail_code = 0;
-    refused(rmig_image_finish(image, false, &err), -EIO, "a page could not be put");
+    refused(rmig_image_finish(image, &err), -EIO, "a page could not be put");
 }
 END_TEST
 
@@ -372,7 +390,7 @@ START_TEST(failure__of_the_frame)
 
     let_fail(&ops);
     fail_code = -ENOSPC;
-    refused(rmig_image_create(&image, ch, source.blocks, 3, &err), -ENOSPC, "told to fail");
+    refused(rmig_image_create(&image, ch, source.blocks, 3, NULL, &err), -ENOSPC, "told to fail");
     ck_assert_ptr_null(image);
 }
 END_TEST
@@ -388,6 +406,80 @@ START_TEST(failure__page_cut_off_names_both_figures)
     ck_assert_int_eq(pwrite(fd, "x", 1, RMIG_IMAGE_ALIGN_BYTES), 1);
     refused(rmig_image_get(image, &(struct rmig_run){2, 0, 0, 2 * PAGE}, &err), -EIO,
             "read 1 of 4096 bytes");
+    /* without data at the end it looks like a hole */
+    ck_assert_int_eq(ftruncate(fd, RMIG_IMAGE_ALIGN_BYTES / 2), 0);
+    refused(rmig_image_get(image, &(struct rmig_run){2, 0, 0, 2 * PAGE}, &err), -EIO,
+            "read 0 of 8192 bytes");
+}
+END_TEST
+
+static int64_t seek_answer; /* added to what the file says; INT64_MIN: the beginning */
+
+static int64_t lying_seek(struct rmig_channel *c, int64_t offset, int whence, struct rmig_err *e)
+{
+    int64_t at = real_ops.seek(c, offset, whence, e);
+
+    return seek_answer == INT64_MIN ? 0 : at < 0 ? at : at + seek_answer;
+}
+
+/* What a file system says of its holes is a hint: at worst all is read. */
+START_TEST(holes__wrong_answers_are_not_believed)
+{
+    static const int64_t answers[] = {INT64_MIN, -PAGE, -1, 1, INT64_MAX / 2};
+    static struct rmig_channel_ops ops;
+
+    save();
+    real_ops = ops = *ch->ops;
+    ops.seek = lying_seek;
+    ch->ops = &ops;
+    done(open_image(NULL));
+    done(rmig_image_use(image, dest.blocks, dest.count, &err));
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        seek_answer = answers[i];
+        for (uint32_t k = 0; k < dest.count; k++)
+            memset(dest.blocks[k].host, 0x33, dest.blocks[k].len_bytes);
+        for (uint32_t k = 0; k < dest.count && seek_answer != 1; k++)
+            get(k, 0, guest_pages(&dest, k));
+        if (seek_answer != 1) /* that one says of data that it is none: it is believed */
+            assert_same_ram();
+    }
+}
+END_TEST
+
+/* Also where there is nothing to move. */
+START_TEST(cancel__ends_every_call)
+{
+    struct rmig_image_opts opts = {.cancel = NULL};
+    const struct rmig_run run = {0, 0, 0, PAGE};
+
+    memset(guest_page(&source, 0, 0), 0, PAGE);
+    done(rmig_cancel_new(&opts.cancel, &err));
+    save();
+    done(rmig_image_create(&image, ch, source.blocks, source.count, &opts, &err));
+    rmig_cancel_trigger(opts.cancel);
+    refused((int)rmig_image_put(image, &run, &err), -ECANCELED, "cancelled");
+    refused(rmig_image_finish(image, &err), -ECANCELED, "could not be put");
+    rmig_image_free(image);
+    image = NULL;
+    refused(rmig_image_create(&image, ch, source.blocks, source.count, &opts, &err), -ECANCELED,
+            "cancelled");
+    refused(open_image(&opts), -ECANCELED, "cancelled");
+    save();
+    rmig_cancel_free(opts.cancel);
+    done(rmig_cancel_new(&opts.cancel, &err));
+    for (int zero = 0; zero < 2; zero++) {
+        opts.ram_is_zero = zero;
+        done(open_image(&opts));
+        done(rmig_image_use(image, dest.blocks, dest.count, &err));
+        rmig_cancel_trigger(opts.cancel);
+        refused(rmig_image_get(image, &(struct rmig_run){2, 0, 0, PAGE}, &err), -ECANCELED,
+                "cancelled");
+        rmig_image_free(image);
+        image = NULL;
+        rmig_cancel_free(opts.cancel);
+        done(rmig_cancel_new(&opts.cancel, &err));
+    }
+    rmig_cancel_free(opts.cancel);
 }
 END_TEST
 
@@ -417,13 +509,14 @@ Suite *hooks_image_refuse_suite(void)
         refuse__what_was_never_finished, refuse__what_was_cut_off,
         refuse__each_flipped_bit_of_header_and_table, refuse__places_and_lengths,
         refuse__header_fields, refuse__bytes_behind_the_table, refuse__more_ram_than_allowed,
-        refuse__memory_that_does_not_fit, refuse__a_block_that_is_listed_twice,
+        refuse__memory_that_does_not_fit, refuse__page_sizes_that_none_has,
         refuse__calls_of_the_other_direction_and_order, refuse__channels_without_positions,
         create__what_cannot_be, NULL};
     const TTest *const failure[] = {
         failure__short_writes_and_interruptions_lose_nothing,
         failure__of_a_page_is_told_and_the_image_stays_unfinished, failure__of_a_hole_is_one_too,
-        failure__of_the_frame, failure__page_cut_off_names_both_figures, cancel__ends_a_put, NULL};
+        failure__of_the_frame, failure__page_cut_off_names_both_figures,
+        holes__wrong_answers_are_not_believed, cancel__ends_a_put, cancel__ends_every_call, NULL};
     Suite *s = suite_create("hooks/image_refuse");
 
     add(s, "refuse", refuse);

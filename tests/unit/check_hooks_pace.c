@@ -191,22 +191,35 @@ static uint64_t span_bytes(const struct timed *t, unsigned from)
     return sum;
 }
 
-/* One round of 2 s with pages of data and zero pages, into the sink. */
-static void timed_round(struct timed *t)
+static struct rmig_save_opts timed_opts;
+
+/* A guest of one block with data in it, and a stream into the sink. */
+static void timed_begin(struct timed *t, uint64_t rate_bytes_per_s, uint64_t len_bytes)
 {
     static const struct rmig_channel_ops ops = {
         .name = "timed", .readv = timed_readv, .writev = timed_writev, .close = timed_close};
-    const struct rmig_save_opts opts = {.max_bandwidth_bytes_per_s = RATE};
 
+    timed_opts = (struct rmig_save_opts){.max_bandwidth_bytes_per_s = rate_bytes_per_s};
     t->count = 0;
     t->base = (struct rmig_channel){&ops, RMIG_CHANNEL_WRITABLE | RMIG_CHANNEL_BULK};
     rmig_out_close(out, NULL);
     ck_assert_int_eq(rmig_out_new(&t->base, &out, NULL), 0);
-    guest_init(&guest, 2, 20u << 20);
-    guest_fill(&guest, 0, 0, 2560, 1);
-    guest_fill(&guest, 1, 2560, 2560, 2);
-    start(&opts);
+    guest_init(&guest, 1, len_bytes);
+    guest_fill(&guest, 0, 0, len_bytes / RMIG_PAGE_BYTES, 1);
+}
+
+static void start_timed(void)
+{
+    start(&timed_opts);
     ck_assert_int_eq(rmig_save_round(save, NULL), 0);
+}
+
+/* One round of 2 s with pages of data and, in its midst, zero pages. */
+static void timed_round(struct timed *t)
+{
+    timed_begin(t, RATE, 30u << 20);
+    memset(guest_page(&guest, 0, 2560), 0, 2560 * RMIG_PAGE_BYTES);
+    start_timed();
 }
 
 /* However late a busy machine wakes the sender, it never makes up for more than the bucket holds. */
@@ -217,6 +230,34 @@ START_TEST(rate__no_200_ms_pass_more_than_3_percent_over)
     timed_round(&t);
     for (unsigned i = 0; i < t.count; i++)
         ck_assert_uint_le(span_bytes(&t, i), RATE / 1000 * SPAN_MS * 103 / 100);
+}
+END_TEST
+
+/* All pages of a hook that takes none go out behind its pass: evenly, too, so that the peer hears of us. */
+START_TEST(rate__declined_pages_are_held_to_it)
+{
+    static const struct rmig_hooks none = {.save_page = NULL};
+    static struct timed t;
+
+    timed_begin(&t, RATE, 6u << 20);
+    ck_assert_int_eq(rmig_out_attach_hooks(out, &none, NULL, NULL), 0);
+    start_timed();
+    for (unsigned i = 0; i < t.count; i++)
+        ck_assert_uint_le(span_bytes(&t, i), RATE / 1000 * SPAN_MS * 103 / 100);
+    ck_assert_uint_gt(t.count, 100);
+}
+END_TEST
+
+/* A limit that nothing comes near costs nothing: zero pages and others in turn go out in large writes. */
+START_TEST(rate__a_high_limit_leaves_the_writes_large)
+{
+    static struct timed t;
+
+    timed_begin(&t, 100000000000ull, 4u << 20);
+    for (uint64_t page = 0; page < 1024; page += 2)
+        memset(guest_page(&guest, 0, page), 0, RMIG_PAGE_BYTES);
+    start_timed();
+    ck_assert_uint_le(t.count, 20);
 }
 END_TEST
 
@@ -402,6 +443,8 @@ Suite *hooks_pace_suite(void)
     tcase_add_test(tc, window__of_the_last_pass_ends_after_its_time_too);
     tcase_add_loop_test(tc, rate__limit_is_kept, 0, 2);
     tcase_add_test(tc, rate__no_200_ms_pass_more_than_3_percent_over);
+    tcase_add_test(tc, rate__declined_pages_are_held_to_it);
+    tcase_add_test(tc, rate__a_high_limit_leaves_the_writes_large);
     tcase_add_test(tc, cancel__ends_the_wait_for_the_rate_limit);
     tcase_add_test(tc, cancel__is_what_a_failure_because_of_it_is_called);
     tcase_add_test(tc, cancel__before_the_call);

@@ -170,6 +170,24 @@ START_TEST(bucket__a_debt_is_paid_in_full)
 }
 END_TEST
 
+START_TEST(bucket__another_rate_takes_what_is_owed_over)
+{
+    const uint64_t now = 1ull << 40;
+    struct rmig_bucket bucket = {0, now};
+
+    ck_assert_uint_eq(rmig_bucket_wait_ns(&bucket, 1000, 5000, now), 5000000000);
+    rmig_bucket_rerate(&bucket, 1000, 1000000, now);
+    ck_assert_uint_eq(rmig_bucket_wait_ns(&bucket, 1000000, 5000, now), 5000000);
+    rmig_bucket_rerate(&bucket, 1000000, 500, now);
+    ck_assert_uint_eq(rmig_bucket_wait_ns(&bucket, 500, 5000, now), 10000000000);
+    rmig_bucket_rerate(&bucket, UINT64_MAX, 1, now); /* no overflow */
+    ck_assert_uint_gt(rmig_bucket_wait_ns(&bucket, 1, 5000, now), 1ull << 50);
+    bucket.due_ns = now - 1000;
+    rmig_bucket_rerate(&bucket, 1000, 1, now); /* nothing is owed */
+    ck_assert_uint_eq(bucket.due_ns, now - 1000);
+}
+END_TEST
+
 /* --- the stream's ----------------------------------------------------------------------------- */
 
 START_TEST(rate_wait__copied_referenced_and_credited_bytes_alike)
@@ -203,6 +221,15 @@ START_TEST(rate_wait__copied_referenced_and_credited_bytes_alike)
 }
 END_TEST
 
+START_TEST(rate_wait__a_higher_limit_ends_an_old_debt)
+{
+    rmig_out_set_rate_limit(out, 1);
+    rmig_out_credit_rate(out, 1 << 20);
+    rmig_out_set_rate_limit(out, 10000000000ull);
+    ck_assert_uint_le(rmig_out_rate_wait_ns(out), 20000); /* 1 MiB at 100 GB/s: 10 us */
+}
+END_TEST
+
 START_TEST(rate_wait__nothing_after_an_error)
 {
     rmig_out_set_rate_limit(out, 1);
@@ -219,6 +246,8 @@ Suite *stream_rate_suite(void)
                                    rate__reached_after_an_error, NULL};
     const TTest *const wait[] = {bucket__what_was_missed_is_caught_up_to_its_depth,
                                  bucket__a_debt_is_paid_in_full,
+                                 bucket__another_rate_takes_what_is_owed_over,
+                                 rate_wait__a_higher_limit_ends_an_old_debt,
                                  rate_wait__copied_referenced_and_credited_bytes_alike,
                                  rate_wait__nothing_after_an_error, NULL};
     Suite *suite = suite_create("stream/rate");

@@ -75,7 +75,7 @@ static inline void refused(int rc, int code, const char *word)
 
 static inline void create(void)
 {
-    done(rmig_image_create(&image, ch, source.blocks, source.count, &err));
+    done(rmig_image_create(&image, ch, source.blocks, source.count, NULL, &err));
 }
 
 static inline ssize_t put(uint32_t block, uint64_t first, uint64_t count)
@@ -95,7 +95,7 @@ static inline void put_all(void)
 
 static inline void finish(void)
 {
-    done(rmig_image_finish(image, true, &err));
+    done(rmig_image_finish(image, &err));
     rmig_image_free(image);
     image = NULL;
 }
