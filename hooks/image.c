@@ -27,8 +27,9 @@ static ssize_t pread_some(struct rmig_channel *ch, void *buf, size_t len_bytes,
     return ch->ops->pread(ch, buf, len_bytes, offset_bytes, err);
 }
 
+/* end_code: the error where it ends before the last byte. */
 static int all(const struct rmig_image *image, transfer some, const char *what, uint8_t *buf,
-               uint64_t len_bytes, uint64_t at, struct rmig_err *err)
+               uint64_t len_bytes, uint64_t at, int end_code, struct rmig_err *err)
 {
     uint64_t done = 0;
 
@@ -44,7 +45,7 @@ static int all(const struct rmig_image *image, transfer some, const char *what, 
                                 (unsigned long long)done, (unsigned long long)len_bytes,
                                 (unsigned long long)at, e.msg);
         if (n <= 0)
-            return rmig_err_set(err, n < 0 ? (int)n : -EIO,
+            return rmig_err_set(err, n < 0 ? (int)n : end_code,
                                 "RAM image: %s %llu of %llu bytes at %llu: %s", what,
                                 (unsigned long long)done, (unsigned long long)len_bytes,
                                 (unsigned long long)at, n < 0 ? strerror((int)-n) : "it ends there");
@@ -56,13 +57,13 @@ static int all(const struct rmig_image *image, transfer some, const char *what, 
 int rmig_image_pwrite(const struct rmig_image *image, const void *buf, uint64_t len_bytes,
                       uint64_t at, struct rmig_err *err)
 {
-    return all(image, pwrite_some, "wrote", (uint8_t *)(uintptr_t)buf, len_bytes, at, err);
+    return all(image, pwrite_some, "wrote", (uint8_t *)(uintptr_t)buf, len_bytes, at, -EIO, err);
 }
 
 int rmig_image_pread(const struct rmig_image *image, void *buf, uint64_t len_bytes, uint64_t at,
-                     struct rmig_err *err)
+                     int end_code, struct rmig_err *err)
 {
-    return all(image, pread_some, "read", buf, len_bytes, at, err);
+    return all(image, pread_some, "read", buf, len_bytes, at, end_code, err);
 }
 
 int rmig_image_place(const struct rmig_image *image, const struct rmig_run *run, uint8_t **ptr_p,

@@ -93,11 +93,14 @@ int rmig_image_end_decode(const uint8_t src[RMIG_IMAGE_END_BYTES], uint64_t imag
 
 /* --- image.c: what both directions need ------------------------------------------------------- */
 
-/** Write or read all of it at a position. Returns: 0; -EIO with both figures; the channel's error. */
+/**
+ * Write or read all of it at a position. Returns: 0; the channel's error; where it ends too early, with
+ * both figures, -EIO, or reading end_code.
+ */
 int rmig_image_pwrite(const struct rmig_image *image, const void *buf, uint64_t len_bytes,
                       uint64_t at, struct rmig_err *err);
 int rmig_image_pread(const struct rmig_image *image, void *buf, uint64_t len_bytes, uint64_t at,
-                     struct rmig_err *err);
+                     int end_code, struct rmig_err *err);
 
 /**
  * The run's memory and place. Returns: 0; -EINVAL. index_p: the block's in the image.

@@ -78,7 +78,8 @@ static int read_table(struct rmig_image *image, const uint8_t header[RMIG_IMAGE_
     if (!image->table || !image->data_at || !image->listed || !image->names)
         return rmig_err_set(err, -ENOMEM, "RAM image: out of memory for a table of %u blocks",
                             h->nblocks);
-    rc = rmig_image_pread(image, image->table, h->table_bytes, RMIG_IMAGE_HEADER_BYTES, err);
+    rc = rmig_image_pread(image, image->table, h->table_bytes, RMIG_IMAGE_HEADER_BYTES,
+                          -EPROTO, err);
     if (rc == 0)
         rc = rmig_image_check_crc(header, h, image->table, err);
     return rc == 0 ? decode_table(image, err) : rc;
@@ -95,8 +96,8 @@ static int check_whole(const struct rmig_image *image, struct rmig_err *err)
     if (!h->complete)
         return rmig_err_set(err, -EPROTO,
                             "RAM image: it was never finished, pages may be missing: save it again");
-    rc = rmig_image_pread(image, end, sizeof(end), h->image_bytes - sizeof(end), &e);
-    if (rc == -EIO)
+    rc = rmig_image_pread(image, end, sizeof(end), h->image_bytes - sizeof(end), -ENODATA, &e);
+    if (rc == -ENODATA)
         return rmig_err_set(err, -EPROTO, "RAM image: cut off before byte %llu, where its end is",
                             (unsigned long long)h->image_bytes);
     if (rc < 0)
@@ -109,7 +110,7 @@ static int read_frame(struct rmig_image *image, struct rmig_err *err)
     const uint64_t max = image->opts.max_ram_bytes ? image->opts.max_ram_bytes
                                                    : MAX_RAM_BYTES_DEFAULT;
     uint8_t header[RMIG_IMAGE_HEADER_BYTES];
-    int rc = rmig_image_pread(image, header, sizeof(header), 0, err);
+    int rc = rmig_image_pread(image, header, sizeof(header), 0, -EPROTO, err);
 
     if (rc == 0)
         rc = rmig_image_header_decode(header, &image->header, err);
@@ -242,7 +243,7 @@ int rmig_image_get(struct rmig_image *image, const struct rmig_run *run, struct 
         const uint64_t done = at - begin;
 
         if (!is_hole(image, at, begin + run->len_bytes, &up_to))
-            rc = rmig_image_pread(image, ptr + done, up_to - at, at, err);
+            rc = rmig_image_pread(image, ptr + done, up_to - at, at, -EIO, err);
         else if (!image->opts.ram_is_zero)
             rc = rmig_zero_range(&image->blocks.items[run->block_index], run->offset_bytes + done,
                                  up_to - at);
