@@ -285,9 +285,10 @@ static void use(struct rmig_image *image, unsigned how)
         return;
     for (unsigned i = 0; i < npieces; i++) {
         const uint8_t *piece = pieces + 2 * i;
+        const uint64_t npages = piece[1] >> 3 & 7;
         const struct rmig_run run = {piece[0] % ((uint32_t)nrows + 1), 0,
                                      (piece[1] & 7) * PAGE + (piece[1] == 0xff),
-                                     (piece[1] >> 3 & 7) * PAGE};
+                                     npages * PAGE - (npages && piece[0] & 0x40)};
 
         get(image, &run);
     }

@@ -35,6 +35,8 @@ static uint64_t credited;
 static struct rmig_out *out, *from;
 /* Where in want each page of the arena ends that is to be released; 0: it is not. */
 static size_t released_at[ARENA_PAGES];
+/* It is in use, but stays: it was put to be kept, or not the whole of it. */
+static bool kept[ARENA_PAGES];
 
 /* --- the channel ------------------------------------------------------------------------------ */
 
@@ -178,8 +180,8 @@ static void check_released(bool all)
 
         if (!released_at[i])
             continue;
-        if (page[0] || page[PAGE - 1]) {
-            need(!all || failed, "memory that was to be released");
+        if (page[0] || page[PAGE - 1] || kept[i]) {
+            need(!all || failed || kept[i], "memory that was to be released");
             need(memcmp(page, source + i * PAGE, PAGE) == 0, "memory that was not released");
             continue;
         }
@@ -261,6 +263,7 @@ static void put_refs(struct program *p)
 static void put_and_release(struct program *p)
 {
     unsigned how = program_u8(p), first = how % ARENA_PAGES, count = 1 + (how >> 2) % 4;
+    const bool keep = how & 0x10, in_part = how & 0x20; /* the last page */
 
     count = count < ARENA_PAGES - first ? count : ARENA_PAGES - first;
     for (unsigned i = first; i < first + count; i++)
@@ -268,11 +271,15 @@ static void put_and_release(struct program *p)
             return;
     nreleases++;
     for (unsigned i = first; i < first + count && !failed; i++) {
+        const bool last = i + 1 == first + count;
+        const size_t n = last && in_part ? PAGE - 100 : PAGE;
+
         if (!room_for(PAGE))
             return;
-        expect(arena + i * PAGE, PAGE);
+        expect(arena + i * PAGE, n);
         released_at[i] = nwant;
-        rmig_out_put_ref(out, arena + i * PAGE, PAGE, true);
+        kept[i] = last && (keep || in_part);
+        rmig_out_put_ref(out, arena + i * PAGE, n, !(last && keep));
         settle();
     }
 }

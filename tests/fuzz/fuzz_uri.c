@@ -47,6 +47,41 @@ static void check(const struct rmig_uri *uri)
     need(uri->kind != RMIG_URI_UNIX || strlen(uri->path) < 108, "the path of a socket");
 }
 
+/* The number of bytes that an offset says; there is no other one. */
+static void check_offset(const char *value, uint64_t offset)
+{
+    static const char units[] = "KMGT";
+    uint64_t v = 0;
+    const char *unit;
+
+    for (; *value >= '0' && *value <= '9'; value++)
+        need(!__builtin_mul_overflow(v, 10, &v) &&
+                 !__builtin_add_overflow(v, (uint64_t)(*value - '0'), &v),
+             "an offset");
+    unit = *value ? strchr(units, *value) : NULL;
+    for (; unit && unit >= units; unit--)
+        need(!__builtin_mul_overflow(v, 1024, &v), "an offset");
+    need(v == offset, "an offset");
+}
+
+/* The parts are those of the text, which begins with the scheme. */
+static void check_parts(const char *text, const struct rmig_uri *uri)
+{
+    const char *rest = strchr(text, ':') + 1, *at = strstr(rest, ",offset=");
+
+    if (uri->kind == RMIG_URI_TCP || uri->kind == RMIG_URI_RDMA) {
+        rest += *rest == '[';
+        need(strncmp(rest, uri->host, strlen(uri->host)) == 0, "the host");
+        need(strcmp(strrchr(text, ':') + 1, uri->port) == 0, "the port");
+    } else if (uri->kind == RMIG_URI_FILE && at) {
+        need(strlen(uri->path) == (size_t)(at - rest), "the path");
+        need(strncmp(rest, uri->path, strlen(uri->path)) == 0, "the path");
+        check_offset(at + 8, uri->offset_bytes);
+    } else if (uri->kind != RMIG_URI_FD) {
+        need(strcmp(rest, uri->path) == 0, "the path");
+    }
+}
+
 /* In one form; of several there are, like one with K and one without. */
 static void print(const struct rmig_uri *uri, char text[TEXT_MAX])
 {
@@ -106,6 +141,7 @@ FUZZ_TARGET(fuzz_uri)
     }
     need(rc == 0, "the result");
     check(&uri);
+    check_parts(text + begin, &uri);
     print(&uri, text);
     need(rmig_uri_parse(text, &again, NULL) == 0, "parsed again");
     check_same(&uri, &again);

@@ -30,6 +30,7 @@ URIS = {
     "file-offset": "file:guest.mig,offset=4096",
     "file-offset-unit": "file:guest.mig,offset=8388607T",
     "file-offset-too-large": "file:guest.mig,offset=8388608T",
+    "file-offset-wraps": "file:guest.mig,offset=16777217T",
     "file-offset-largest": "file:g,offset=9223372036854775807",
     "file-offset-twice": "file:g,offset=1K,offset=2",
     "file-no-path": "file:,offset=1",
@@ -48,7 +49,7 @@ def image(how, blocks, pieces=b"", first=PAGE, gap=0, **header):
     table, at = b"", first
     for name, pages in blocks:
         table += struct.pack(">B", len(name)) + name + struct.pack(">QQQ", pages * PAGE, PAGE, at)
-        at += pages * PAGE + gap
+        at = (at + pages * PAGE + gap) % (1 << 64)
     field = {"magic": b"RMIG-RAM", "version": 1, "complete": 1, "page": PAGE, "nblocks": len(blocks),
              "table_bytes": len(table), "ram_bytes": sum(pages for _, pages in blocks) * PAGE,
              "image_bytes": at - gap + 16, "rest": b""}
@@ -69,6 +70,7 @@ def images():
         "content": image(BUILT, one, some),
         "holes": image(BUILT | HOLES, two, some),
         "holes-zero": image(BUILT | HOLES | ZERO, two, some),
+        "half-pages": image(BUILT, one, bytes([2, 0x08, 0x40, 0x10])),
         "reverse": image(BUILT | REVERSE, two, some),
         "many": image(BUILT | HOLES | REVERSE, many, some),
         "gaps": image(BUILT | HOLES, two, some, first=3 * PAGE, gap=5 * PAGE),
@@ -92,6 +94,9 @@ def images():
         "too-large": image(BUILT, one, image_bytes=1 << 63),
         "rest": image(BUILT, one, rest=b"\1"),
     }
+    # each sum is right in 64 bits
+    out["wraps"] = image(BUILT, [(b"a", (1 << 52) - 1), (b"b", 1)], first=2 * PAGE, gap=3 * PAGE,
+                         ram_bytes=0)
     out["raw"] = bytes([0]) + out["one"][1:]
     return out
 
@@ -106,6 +111,8 @@ def blocks():
         "own": bytes([5, len(text), 3]) + packed,
         "tail": bytes([9, len(text), 1]) + packed,
         "too-long": bytes([1, len(text) - 1, 0]) + packed,
+        "bytes-left": fixed + packed + b"x",
+        "bytes-left-own": bytes([5, len(text), 1]) + packed + b"x",
         "cut": fixed + packed[:-1],
         "sum": fixed + packed[:-4] + b"\0\0\0\0",
         "no-deflate": fixed + text[:100],
@@ -118,6 +125,8 @@ def blocks():
         "level-beyond": bytes([0x3a, 12, 5, 200]) + text[:54],
         "noise": bytes([0x42, 0, 0, 200]),
         "no-room": bytes([0xc2, 0, 0, 0xfb]),
+        "just-fits": bytes([0xc2, 0, 0, 0xf6]),
+        "just-no-room": bytes([0xc2, 0, 0, 0xfd]),
         "flushed-before": bytes([0xc2, 0, 0xf8, 0xf1]),
         "odd-deflate": bytes([0x52, 0, 0, 200]),
         "long": bytes([0xc3, 0, 0, 0, 0, 0, 0xff]),

@@ -53,11 +53,11 @@ static inline uint64_t program_u64(struct program *p)
     return v;
 }
 
-/* A length: mostly a small one, in one byte; or of two, or at one of the stream's limits. */
+/* A length: mostly a small one, in one byte; or of two, or at a limit of the stream's. */
 static inline size_t program_length(struct program *p)
 {
-    static const uint16_t limits[16] = {1023,  1024,  1025,  4095,  4096,  4097,  32760, 32764,
-                                        32765, 32766, 32767, 32768, 32769, 33792, 40000, 65535};
+    static const uint16_t limits[16] = {1023,  1024,  1025,  4095,  4096,  4097,  32743, 32764,
+                                        32765, 32766, 32767, 32768, 32769, 32744, 40000, 65535};
     unsigned v = program_u8(p);
 
     if (v < 0xe0)
