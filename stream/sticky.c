@@ -44,6 +44,8 @@ int rmig_sticky_vset(struct rmig_sticky *sticky, const char *name, int code, con
 {
     char msg[RMIG_ERR_MSG_BYTES];
 
+    if (!fmt)
+        return rmig_sticky_set(sticky, name, code, NULL);
     vsnprintf(msg, sizeof(msg), fmt, ap);
     return rmig_sticky_set(sticky, name, code, msg);
 }

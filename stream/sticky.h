@@ -26,7 +26,7 @@ static inline int rmig_sticky_code(const struct rmig_sticky *sticky)
 
 /**
  * Record an error; after the first the message is logged under the name instead. A code that is not
- * negative becomes -EIO; msg may be NULL. Any thread. Returns: the code that sticks.
+ * negative becomes -EIO; msg and fmt may be NULL. Any thread. Returns: the code that sticks.
  */
 int rmig_sticky_set(struct rmig_sticky *sticky, const char *name, int code, const char *msg);
 int rmig_sticky_vset(struct rmig_sticky *sticky, const char *name, int code, const char *fmt,

@@ -6,18 +6,9 @@
 #include <string.h>
 
 #include "tests/fuzz/bytes_channel.h"
+#include "tests/fuzz/target.h"
 #include "tools/rmig_fields.h"
 #include "tools/rmig_inspect.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void need(int ok, const char *what)
-{
-    if (ok)
-        return;
-    fprintf(stderr, "fuzz_inspect: %s\n", what);
-    abort();
-}
 
 static void check_field(void *opaque, const struct field *field)
 {
@@ -57,7 +48,7 @@ static void check_pipe(const struct walk *file, const uint8_t *data, size_t size
     walk_release(&walk);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+FUZZ_TARGET(fuzz_inspect)
 {
     static struct walk walk;
     int rc = walk_run(&walk, bytes_channel(data, size, 1, 0));

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* fuzz_load.c -- libFuzzer target: any bytes as a migration stream, in every mode. */
 #include "tests/fuzz/fuzz_guest.h"
+#include "tests/fuzz/target.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* A device section is the largest allocation, of FUZZ_SECTION_BYTES: malloc_limit_mb=1 */
+FUZZ_TARGET(fuzz_load)
 {
     for (unsigned mode = 0; mode < FUZZ_MODES; mode++) {
         struct rmig_err err = RMIG_ERR_INIT;

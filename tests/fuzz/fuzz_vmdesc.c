@@ -5,17 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/target.h"
 #include "tools/rmig_vmdesc.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void need(int ok, const char *what)
-{
-    if (ok)
-        return;
-    fprintf(stderr, "fuzz_vmdesc: %s\n", what);
-    abort();
-}
 
 /* Nodes lie in each other, and no sum has run over. */
 static void check_nodes(const struct vmdesc *desc, const struct vmdesc_device *device)
@@ -32,7 +23,7 @@ static void check_nodes(const struct vmdesc *desc, const struct vmdesc_device *d
         need(desc->nodes[i].name && strlen(desc->nodes[i].name) < VMDESC_TEXT_MAX, "a name");
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+FUZZ_TARGET(fuzz_vmdesc)
 {
     struct rmig_err err = RMIG_ERR_INIT;
     struct vmdesc desc;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* fuzz_wire.c -- libFuzzer target: any bytes into every decoder of the control protocol. */
 #include "tests/fuzz/rdma_script.h"
+#include "tests/fuzz/target.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+FUZZ_TARGET(fuzz_wire)
 {
     rdma_script_wire(data, size);
     return 0;

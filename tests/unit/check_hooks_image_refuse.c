@@ -30,9 +30,7 @@ START_TEST(refuse__what_was_cut_off)
     whole = lseek(fd, 0, SEEK_END);
     for (off_t len = whole - 1; len >= 0; len = len > 4096 ? len / 2 : len - 7) {
         ck_assert_int_eq(ftruncate(fd, len), 0);
-        ck_assert_int_lt(open_image(NULL), 0);
-        ck_assert_int_ne(err.code, 0);
-        err = (struct rmig_err)RMIG_ERR_INIT;
+        refused(open_image(NULL), -EPROTO, len < 64 ? "of 64 bytes at 0" : "");
         ck_assert_ptr_null(image);
     }
     save();
@@ -319,6 +317,14 @@ static ssize_t failing_pwrite(struct rmig_channel *c, const void *buf, size_t le
                      : real_ops.pwrite(c, buf, (len + 1) / 2, at, e); /* and short */
 }
 
+static uint64_t fail_at; /* up to where pread works */
+
+static ssize_t failing_pread(struct rmig_channel *c, void *buf, size_t len, uint64_t at,
+                             struct rmig_err *e)
+{
+    return at >= fail_at ? rmig_err_set(e, -EIO, "told to fail") : real_ops.pread(c, buf, len, at, e);
+}
+
 static int failing_zero_range(struct rmig_channel *c, uint64_t len, uint64_t at, struct rmig_err *e)
 {
     return fail_code ? rmig_err_set(e, fail_code, "told to fail")
@@ -329,6 +335,8 @@ static void let_fail(struct rmig_channel_ops *ops)
 {
     real_ops = *ops = *ch->ops;
     ops->pwrite = failing_pwrite;
+    ops->pread = failing_pread;
+    fail_at = UINT64_MAX;
     ops->zero_range = failing_zero_range;
     ch->ops = ops;
     fail_code = 0;
@@ -392,6 +400,22 @@ START_TEST(failure__of_the_frame)
     fail_code = -ENOSPC;
     refused(rmig_image_create(&image, ch, source.blocks, 3, NULL, &err), -ENOSPC, "told to fail");
     ck_assert_ptr_null(image);
+}
+END_TEST
+
+/* A disk that cannot be read is no image that was cut off. */
+START_TEST(failure__of_a_read_is_told_as_it_is)
+{
+    static const uint64_t parts[] = {0, RMIG_IMAGE_HEADER_BYTES, RMIG_IMAGE_ALIGN_BYTES};
+    static struct rmig_channel_ops ops;
+
+    let_fail(&ops);
+    save();
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        fail_at = parts[i];
+        refused(open_image(NULL), -EIO, "told to fail");
+        ck_assert_ptr_null(image);
+    }
 }
 END_TEST
 
@@ -515,7 +539,8 @@ Suite *hooks_image_refuse_suite(void)
     const TTest *const failure[] = {
         failure__short_writes_and_interruptions_lose_nothing,
         failure__of_a_page_is_told_and_the_image_stays_unfinished, failure__of_a_hole_is_one_too,
-        failure__of_the_frame, failure__page_cut_off_names_both_figures,
+        failure__of_the_frame, failure__of_a_read_is_told_as_it_is,
+        failure__page_cut_off_names_both_figures,
         holes__wrong_answers_are_not_believed, cancel__ends_a_put, cancel__ends_every_call, NULL};
     Suite *s = suite_create("hooks/image_refuse");
 

@@ -175,6 +175,14 @@ START_TEST(error__default_message_names_the_errno)
     log_catch(&log);
     rmig_out_shutdown(out, NULL);
     ck_assert_uint_eq(log.nlines, 1);
+    /* no message at all */
+    rmig_out_set_error(out, -EPERM, NULL);
+    ck_assert_uint_eq(log.nlines, 2);
+    ck_assert_msg(strstr(log.last, strerror(EPERM)) != NULL, "%s", log.last);
+    open_in();
+    rmig_in_set_error(in, -EPERM, NULL);
+    err = (struct rmig_err)RMIG_ERR_INIT;
+    ck_assert_failed(rmig_in_error(in, &err), -EPERM, &err, strerror(EPERM));
     rmig_log_set(NULL, NULL, RMIG_LOG_ERROR);
 }
 END_TEST
