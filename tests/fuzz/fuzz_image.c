@@ -16,6 +16,7 @@
 #define FILE_BYTES ((5u << 20) / 4)
 #define RAM_BYTES (1u << 20)
 #define BLOCKS_MAX (RAM_BYTES / PAGE)
+#define NAMES_MAX (FILE_BYTES / PAGE + 1)
 #define PIECES_MAX 16u
 
 /* How the bytes are taken. */
@@ -40,19 +41,24 @@ static unsigned npieces;
 
 static struct row {
     char name[256];
-    uint64_t len_bytes, place;
+    uint64_t len_bytes, page_bytes, place;
 } rows[BLOCKS_MAX];
+static const uint8_t *names[NAMES_MAX]; /* of all rows: a length and so many bytes */
 static uint64_t nrows, total_bytes, end_bytes;
 
 /* A row of the table. Returns: where the next one is; NULL: it is none. */
 static const uint8_t *parse_row(const uint8_t *at, const uint8_t *table_end, struct row *row)
 {
-    if (at == table_end || table_end - at < 1 + *at + 24 || *at == 0 || memchr(at + 1, 0, *at))
+    if (at == table_end || table_end - at < 1 + *at + 24 || *at == 0)
         return NULL;
+    for (unsigned i = 1; i <= *at; i++)
+        if (at[i] < 0x20 || at[i] > 0x7e)
+            return NULL;
     memcpy(row->name, at + 1, *at);
     row->name[*at] = '\0';
     at += 1 + *at;
     row->len_bytes = rmig_load_be64(at);
+    row->page_bytes = rmig_load_be64(at + 8);
     row->place = rmig_load_be64(at + 16);
     return at + 24;
 }
@@ -67,8 +73,12 @@ static bool parse_table(uint32_t n, uint32_t table_bytes, uint64_t limit)
     for (uint32_t i = 0; i < n; i++) {
         struct row extra, *row = i < BLOCKS_MAX ? &rows[i] : &extra;
 
+        if (i < NAMES_MAX)
+            names[i] = at;
         at = parse_row(at, table_end, row);
-        if (!at || row->len_bytes == 0 || row->len_bytes % PAGE || row->place % PAGE ||
+        if (!at ||
+            (row->page_bytes != PAGE && row->page_bytes != 2 << 20 && row->page_bytes != 1 << 30) ||
+            row->len_bytes == 0 || row->len_bytes % row->page_bytes || row->place % PAGE ||
             row->place < end_bytes || row->place > limit || row->len_bytes > limit - row->place)
             return false;
         end_bytes = row->place + row->len_bytes;
@@ -86,6 +96,16 @@ static uint32_t sum_of(uint32_t table_bytes)
     memcpy(header, file, 64);
     memset(header + 28, 0, 4);
     return (uint32_t)crc32(crc32(crc32(0, NULL, 0), header, 64), file + 64, table_bytes);
+}
+
+/* Of an image that is in the file, so that it has no more rows than there are names. */
+static bool names_differ(uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (memcmp(names[i], names[k], 1u + *names[i]) == 0)
+                return false;
+    return true;
 }
 
 /* Is it an image that is complete, and of no more RAM than max? */
@@ -108,7 +128,7 @@ static bool is_image(uint64_t max)
            parse_table(n, table_bytes, image_bytes) && total_bytes <= max &&
            total_bytes == rmig_load_be64(file + 32) && end_bytes == image_bytes &&
            memcmp(file + image_bytes - 16, "RMIG-END", 8) == 0 &&
-           rmig_load_be64(file + image_bytes - 8) == image_bytes;
+           rmig_load_be64(file + image_bytes - 8) == image_bytes && names_differ(n);
 }
 
 /* --- the file --------------------------------------------------------------------------------- */
@@ -195,19 +215,6 @@ static void make_blocks(unsigned how)
 }
 
 /* What the library wants of names that a guest has. */
-static bool names_are_fine(void)
-{
-    for (uint32_t i = 0; i < nrows; i++) {
-        for (const char *c = rows[i].name; *c; c++)
-            if (*c < 0x20 || *c > 0x7e)
-                return false;
-        for (uint32_t k = 0; k < i; k++)
-            if (strcmp(rows[i].name, rows[k].name) == 0)
-                return false;
-    }
-    return true;
-}
-
 static void get(struct rmig_image *image, const struct rmig_run *run)
 {
     struct rmig_err err = RMIG_ERR_INIT;
@@ -273,16 +280,9 @@ static void refuse(struct rmig_image *image)
 
 static void use(struct rmig_image *image, unsigned how)
 {
-    bool fine = names_are_fine();
-    int rc;
-
     make_blocks(how);
-    if (fine)
-        refuse(image);
-    rc = rmig_image_use(image, blocks, (uint32_t)nrows, NULL);
-    need(rc == (fine ? 0 : -EINVAL), "memory for the blocks");
-    if (!fine)
-        return;
+    refuse(image);
+    need(rmig_image_use(image, blocks, (uint32_t)nrows, NULL) == 0, "memory for the blocks");
     for (unsigned i = 0; i < npieces; i++) {
         const uint8_t *piece = pieces + 2 * i;
         const uint64_t npages = piece[1] >> 3 & 7;
