@@ -10,10 +10,11 @@
 
 /* A chunk is the largest allocation, of 16 KiB: malloc_limit_mb=1; max_len=256 */
 
-#define FLAT_BYTES (1u << 20)
+#define FLAT_BYTES (256u << 10)
 /* Positions are below this but for a few: what grows a buffer by much takes long. */
 #define NEAR_BYTES (20u << 10)
 #define FAR_MAX 1u
+#define COPIES_MAX 2u
 
 static uint8_t source[1u << 16], scratch[FLAT_BYTES];
 static struct rmig_buffer *buf;
@@ -33,7 +34,7 @@ static size_t position(struct program *p)
     if (how < 0x80)
         return at % 17 * RMIG_BUFFER_CHUNK_BYTES + how % 3 - (at % 17 && how & 8);
     if (how >= 0xfc && nfar < FAR_MAX)
-        return nfar++, at * 16;
+        return nfar++, at * 4;
     return at % (how < 0xf0 ? 4 * RMIG_BUFFER_CHUNK_BYTES : NEAR_BYTES);
 }
 
@@ -149,7 +150,7 @@ FUZZ_TARGET(fuzz_buffer)
 {
     struct program p = {data, data + size};
     size_t capacity = program_u8(&p) * 20u, had;
-    unsigned nclones = 0;
+    unsigned ncopies = 0;
 
     if (!source[0]) {
         fill_bytes(source, sizeof(source), 1);
@@ -161,7 +162,7 @@ FUZZ_TARGET(fuzz_buffer)
     while (p.at < p.end) {
         void (*operation)(struct program *) = operations[program_u8(&p) % NOPERATIONS];
 
-        if ((operation == clone || operation == new_from) && nclones++ >= 4)
+        if ((operation == clone || operation == new_from) && ncopies++ >= COPIES_MAX)
             continue;
         operation(&p);
         need(rmig_buffer_length(buf) == length, "the length");

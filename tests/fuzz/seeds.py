@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """seeds.py DIRECTORY -- makes the seeds that are written by hand, in DIRECTORY/fuzz_*.
 
-URIs, RAM images and compressed blocks; what the other targets take are programs, for which
-`run.sh --seeds` finds good ones.
+URIs, RAM images, compressed blocks and a few programs; `run.sh --seeds` finds more of these.
 """
 import os
 import struct
@@ -134,13 +133,17 @@ def blocks():
     }
 
 
+# of fuzz_buffer: a write, a shorter length, and a write behind that
+BUFFERS = {"gap": bytes([0, 0, 0x80, 0, 0, 200, 1, 3, 0, 0x80, 0, 10, 0, 0x80, 0, 100, 5, 1])}
+
+
 def main():
     """Returns the exit status."""
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
         return 2
     made = {"fuzz_uri": {name: text.encode() for name, text in URIS.items()},
-            "fuzz_image": images(), "fuzz_inflate": blocks()}
+            "fuzz_image": images(), "fuzz_inflate": blocks(), "fuzz_buffer": BUFFERS}
     for target, seeds in made.items():
         os.makedirs(os.path.join(sys.argv[1], target), exist_ok=True)
         for name, data in seeds.items():
