@@ -39,7 +39,8 @@ int rmig_hook_in_set_blocks(struct rmig_in *in, const struct rmig_blocks *blocks
 int rmig_hook_before_iterate(struct rmig_out *out, enum rmig_hook_flag flag, struct rmig_err *err);
 
 /**
- * Offer a run. Any answer but NOT_SUPPORTED counts its length against the rate limit, and what
+ * Offer a run. Any answer but NOT_SUPPORTED counts its length against the rate limit, but for a run of
+ * zero, which hardly travels; and what
  * SENT moved is credited to the stream.
  * Returns: an enum rmig_put; -EINVAL outside a pass, a run outside its block or not of whole pages,
  * or (debug builds) a page for the second time; the stream's error.

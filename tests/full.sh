@@ -174,7 +174,7 @@ part_speed()
 part_bench_stream()
 {
     local out=$work/bench.out rc
-    must build fast --enable-werror CFLAGS='-O2 -g1'
+    must build_product fast --enable-werror CFLAGS='-O2 -g1'
     must step "the benchmark is built" make -s -C "$work/fast" "-j$jobs" tests/bench/stream_bench
     "$work/src/tests/bench/stream" --build="$work/fast" --record="$work/figures" 2>&1 | tee "$out"
     rc=${PIPESTATUS[0]}

@@ -62,7 +62,7 @@ F3@a gap keeps what was there@stream/buffer.c@s/^    fill_zero(buf, buf->length_
 F4@the buffer is had without a flush@stream/out_object.c@s/if (!out->ch || rmig_out_flush(out) < 0)/if (!out->ch)/@stream@stream/buffer@buffer_stream__written_handed_out_and_read
 '
 
-# row_test PROGRAM SUITE TEST: runs the suite; what it says is in $log. Returns: 0 if that test is red
+# row_red PROGRAM SUITE TEST: runs the suite; what it says is in $log. Returns: 0 if that test is red
 row_red()
 {
     log=$work/rows.log
