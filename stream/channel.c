@@ -65,7 +65,7 @@ int rmig_channel_from_fd(int fd, const struct rmig_channel_opts *opts, struct rm
     }
     if (S_ISDIR(st.st_mode))
         return rmig_err_set(err, -EISDIR, "fd:%d: is a directory", fd);
-    return rmig_endpoint_fd(fd, flags, opts, ch_p, err);
+    return rmig_endpoint_fd(fd, st.st_mode, flags, opts, ch_p, err);
 }
 
 int rmig_channel_wait(struct rmig_channel *ch, enum rmig_shut direction, struct rmig_err *err)

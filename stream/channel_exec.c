@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -251,7 +252,7 @@ int rmig_endpoint_exec(const char *command, enum rmig_channel_mode mode,
         rmig_err_set(err, rc, "%s: pipe: %s", c->io.label, strerror(-rc));
         goto err_channel;
     }
-    rc = rmig_fdio_init(&c->io, ends[ours], false, opts, err);
+    rc = rmig_fdio_init(&c->io, ends[ours], S_IFIFO, opts, err);
     if (rc < 0)
         goto err_pipe;
     rc = spawn_shell(command, mode, ends[!ours], &c->child);
@@ -261,7 +262,8 @@ int rmig_endpoint_exec(const char *command, enum rmig_channel_mode mode,
     }
     close(ends[!ours]);
     c->base.ops = &exec_ops;
-    c->base.flags = mode == RMIG_OPEN_READ ? RMIG_CHANNEL_READABLE : RMIG_CHANNEL_WRITABLE;
+    c->base.flags = mode == RMIG_OPEN_READ ? RMIG_CHANNEL_READABLE
+                                           : RMIG_CHANNEL_WRITABLE | RMIG_CHANNEL_BULK;
     *ch_p = &c->base;
     return 0;
 

@@ -65,7 +65,7 @@ static const struct rmig_channel_ops fd_ops = {
     .wait = fd_wait,
 };
 
-int rmig_endpoint_fd(int fd, uint32_t flags, const struct rmig_channel_opts *opts,
+int rmig_endpoint_fd(int fd, mode_t type, uint32_t flags, const struct rmig_channel_opts *opts,
                      struct rmig_channel **ch_p, struct rmig_err *err)
 {
     struct fd_channel *c = calloc(1, sizeof(*c));
@@ -74,13 +74,13 @@ int rmig_endpoint_fd(int fd, uint32_t flags, const struct rmig_channel_opts *opt
     if (!c)
         return rmig_err_set(err, -ENOMEM, "fd:%d: out of memory", fd);
     snprintf(c->io.label, sizeof(c->io.label), "fd:%d", fd);
-    rc = rmig_fdio_init(&c->io, fd, false, opts, err);
+    rc = rmig_fdio_init(&c->io, fd, type, opts, err);
     if (rc < 0) {
         free(c);
         return rc;
     }
     c->base.ops = &fd_ops;
-    c->base.flags = flags;
+    c->base.flags = flags | (flags & RMIG_CHANNEL_WRITABLE ? RMIG_CHANNEL_BULK : 0);
     *ch_p = &c->base;
     return 0;
 }

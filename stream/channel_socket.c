@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -103,7 +104,7 @@ int rmig_endpoint_socket(int fd, const char *label, const struct rmig_channel_op
     if (!c)
         return rmig_err_set(err, -ENOMEM, "%s: out of memory", label);
     snprintf(c->socket.io.label, sizeof(c->socket.io.label), "%s", label);
-    rc = rmig_fdio_init(&c->socket.io, fd, true, opts, err);
+    rc = rmig_fdio_init(&c->socket.io, fd, S_IFSOCK, opts, err);
     if (rc == 0)
         rc = rmig_socket_peer_init(
             &c->socket, rmig_opt_ms(opts ? opts->dead_peer_ms : 0, RMIG_DEAD_PEER_DEFAULT_MS), err);

@@ -54,7 +54,7 @@ int rmig_in_copy_to_fd(struct rmig_in *in, int fd, uint64_t len_bytes)
             return rc;
         iov.iov_base = in->pos;
         iov.iov_len = rmig_min_u64(rmig_min_u64(len_bytes, most), (uint64_t)(in->end - in->pos));
-        n = rmig_fdio_writev_nosignal(fd, S_ISSOCK(st.st_mode), &iov, 1);
+        n = rmig_fdio_writev_nosignal(fd, st.st_mode, &iov, 1);
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n < 0)

@@ -9,13 +9,14 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/overflow.h"
 #include "common/wait.h"
 
-int rmig_fdio_init(struct rmig_fdio *io, int fd, bool is_socket,
+int rmig_fdio_init(struct rmig_fdio *io, int fd, mode_t type,
                    const struct rmig_channel_opts *opts, struct rmig_err *err)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -24,7 +25,7 @@ int rmig_fdio_init(struct rmig_fdio *io, int fd, bool is_socket,
         fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return rmig_err_set(err, -errno, "%s: fcntl: %s", io->label, strerror(errno));
     io->fd = fd;
-    io->is_socket = is_socket;
+    io->type = type;
     io->saved_flags = flags;
     atomic_init(&io->blocking, true);
     io->cancel = opts ? opts->cancel : NULL;
@@ -93,25 +94,22 @@ int rmig_fdio_wait(struct rmig_fdio *io, enum rmig_shut direction, struct rmig_e
     return rmig_err_set(err, rc, "%s: poll: %s", io->label, strerror(-rc));
 }
 
-ssize_t rmig_fdio_writev_nosignal(int fd, bool is_socket, const struct iovec *iov, int niov)
+/* A pipe has no flag against the signal: hold it back in this thread, and eat the one we caused. */
+static ssize_t write_pipe(int fd, const struct iovec *iov, int niov)
 {
-    sigset_t pipe_set, saved, pending;
     const struct timespec now = {0, 0};
-    bool was_pending;
+    sigset_t pipe_set, saved, pending;
+    bool was_pending = false;
     ssize_t n;
     int e;
 
-    if (is_socket) {
-        struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)niov};
-
-        return sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-    }
-    /* A pipe has no such flag: hold the signal back in this thread, and eat the one we caused. */
     sigemptyset(&pipe_set);
     sigaddset(&pipe_set, SIGPIPE);
-    sigpending(&pending);
-    was_pending = sigismember(&pending, SIGPIPE) == 1;
     pthread_sigmask(SIG_BLOCK, &pipe_set, &saved);
+    if (sigismember(&saved, SIGPIPE) == 1) { /* else it would have been delivered */
+        sigpending(&pending);
+        was_pending = sigismember(&pending, SIGPIPE) == 1;
+    }
     n = writev(fd, iov, niov);
     e = errno;
     if (n < 0 && e == EPIPE && !was_pending)
@@ -120,6 +118,17 @@ ssize_t rmig_fdio_writev_nosignal(int fd, bool is_socket, const struct iovec *io
     pthread_sigmask(SIG_SETMASK, &saved, NULL);
     errno = e;
     return n;
+}
+
+ssize_t rmig_fdio_writev_nosignal(int fd, mode_t type, const struct iovec *iov, int niov)
+{
+    if (S_ISSOCK(type)) {
+        struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)niov};
+
+        return sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    /* No device sends the signal, nor does a file. */
+    return S_ISFIFO(type) ? write_pipe(fd, iov, niov) : writev(fd, iov, niov);
 }
 
 /*
@@ -149,14 +158,14 @@ static ssize_t read_now(const struct rmig_fdio *io, const struct iovec *iov, int
 {
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)niov};
 
-    return io->is_socket ? recvmsg(io->fd, &msg, MSG_DONTWAIT) : readv(io->fd, iov, niov);
+    return S_ISSOCK(io->type) ? recvmsg(io->fd, &msg, MSG_DONTWAIT) : readv(io->fd, iov, niov);
 }
 
 /* The flag belongs to the open file description: who shares it, another channel that was closed or
  * a shell, may have taken it off, and a call that blocks would hear neither cancel nor deadline. */
 static void keep_nonblocking(const struct rmig_fdio *io)
 {
-    int flags = io->is_socket ? O_NONBLOCK : fcntl(io->fd, F_GETFL);
+    int flags = S_ISSOCK(io->type) ? O_NONBLOCK : fcntl(io->fd, F_GETFL);
 
     if (flags >= 0 && !(flags & O_NONBLOCK))
         fcntl(io->fd, F_SETFL, flags | O_NONBLOCK);
@@ -177,7 +186,7 @@ static ssize_t transfer(struct rmig_fdio *io, enum rmig_shut direction, const st
             return rmig_err_set(err, -ECANCELED, "%s: cancelled", io->label);
         keep_nonblocking(io);
         n = reading ? read_now(io, iov, niov)
-                    : rmig_fdio_writev_nosignal(io->fd, io->is_socket, iov, niov);
+                    : rmig_fdio_writev_nosignal(io->fd, io->type, iov, niov);
         if (n >= 0) {
             if (reading)
                 io->flow_bytes += (uint64_t)n;

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 #include <rmig/channel.h>
 
@@ -33,7 +34,7 @@ struct rmig_wait_watch {
 /** A descriptor with its options. Filled by rmig_fdio_init(). */
 struct rmig_fdio {
     int fd;
-    bool is_socket;
+    mode_t type;                /* as fstat has it: S_IFSOCK, S_IFIFO, ... */
     int saved_flags;            /* fcntl status flags before O_NONBLOCK, put back by close */
     atomic_bool blocking;       /* what the user of the channel sees; true at first */
     struct rmig_cancel *cancel; /* may be NULL */
@@ -48,7 +49,7 @@ struct rmig_fdio {
 };
 
 /** Take fd over. Requires: *io is otherwise zeroed; label set. Returns: 0; -errno of fcntl. */
-int rmig_fdio_init(struct rmig_fdio *io, int fd, bool is_socket,
+int rmig_fdio_init(struct rmig_fdio *io, int fd, mode_t type,
                    const struct rmig_channel_opts *opts, struct rmig_err *err);
 
 /** As the channel operations of the same names. */
@@ -62,10 +63,10 @@ int rmig_fdio_wait(struct rmig_fdio *io, enum rmig_shut direction, struct rmig_e
 int rmig_fdio_close(struct rmig_fdio *io, struct rmig_err *err);
 
 /**
- * writev(2) without SIGPIPE on any descriptor; a socket does not block. Returns: as writev, with
- * errno.
+ * writev(2) without SIGPIPE on a descriptor of any type; a socket does not block. Returns: as writev,
+ * with errno.
  */
-ssize_t rmig_fdio_writev_nosignal(int fd, bool is_socket, const struct iovec *iov, int niov);
+ssize_t rmig_fdio_writev_nosignal(int fd, mode_t type, const struct iovec *iov, int niov);
 
 /** The option, or its default for 0 and for no options. */
 static inline uint32_t rmig_opt_ms(uint32_t value_ms, uint32_t default_ms)

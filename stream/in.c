@@ -161,58 +161,69 @@ int rmig_in_get_in_place(struct rmig_in *in, void *fallback, size_t len_bytes,
     return 0;
 }
 
-/* len_bytes that are in the buffer afterwards, and got. Inline, as every number comes this way. */
-static inline int take(struct rmig_in *in, size_t len_bytes, const uint8_t **p)
+/* Numbers: the quick way is a load; what is not buffered yet, and a failed stream, take the other one. */
+static inline bool quick(const struct rmig_in *in, size_t len_bytes)
 {
-    if (buffered(in) < len_bytes || rmig_sticky_code(&in->error) < 0) {
-        int rc = rmig_stream_in_gather(in, len_bytes);
+    return __builtin_expect(buffered(in) >= len_bytes && rmig_sticky_code(&in->error) == 0, 1);
+}
 
-        if (rc < 0)
-            return rc;
+/* A big-endian number of 1 to 8 bytes, of which the buffer lacks some. */
+static __attribute__((noinline)) int get_slowly(struct rmig_in *in, void *v_p, size_t len_bytes)
+{
+    int rc = rmig_stream_in_gather(in, len_bytes);
+
+    if (rc < 0)
+        return rc;
+    switch (len_bytes) {
+    case 1:
+        *(uint8_t *)v_p = *in->pos;
+        break;
+    case 2:
+        *(uint16_t *)v_p = rmig_load_be16(in->pos);
+        break;
+    case 4:
+        *(uint32_t *)v_p = rmig_load_be32(in->pos);
+        break;
+    default:
+        *(uint64_t *)v_p = rmig_load_be64(in->pos);
     }
-    *p = in->pos;
     in->pos += len_bytes;
     return 0;
 }
 
 int rmig_in_get_u8(struct rmig_in *in, uint8_t *v_p)
 {
-    const uint8_t *p;
-    int rc = take(in, sizeof(*v_p), &p);
-
-    if (rc == 0)
-        *v_p = *p;
-    return rc;
+    if (!quick(in, sizeof(*v_p)))
+        return get_slowly(in, v_p, sizeof(*v_p));
+    *v_p = *in->pos++;
+    return 0;
 }
 
 int rmig_in_get_be16(struct rmig_in *in, uint16_t *v_p)
 {
-    const uint8_t *p;
-    int rc = take(in, sizeof(*v_p), &p);
-
-    if (rc == 0)
-        *v_p = rmig_load_be16(p);
-    return rc;
+    if (!quick(in, sizeof(*v_p)))
+        return get_slowly(in, v_p, sizeof(*v_p));
+    *v_p = rmig_load_be16(in->pos);
+    in->pos += sizeof(*v_p);
+    return 0;
 }
 
 int rmig_in_get_be32(struct rmig_in *in, uint32_t *v_p)
 {
-    const uint8_t *p;
-    int rc = take(in, sizeof(*v_p), &p);
-
-    if (rc == 0)
-        *v_p = rmig_load_be32(p);
-    return rc;
+    if (!quick(in, sizeof(*v_p)))
+        return get_slowly(in, v_p, sizeof(*v_p));
+    *v_p = rmig_load_be32(in->pos);
+    in->pos += sizeof(*v_p);
+    return 0;
 }
 
 int rmig_in_get_be64(struct rmig_in *in, uint64_t *v_p)
 {
-    const uint8_t *p;
-    int rc = take(in, sizeof(*v_p), &p);
-
-    if (rc == 0)
-        *v_p = rmig_load_be64(p);
-    return rc;
+    if (!quick(in, sizeof(*v_p)))
+        return get_slowly(in, v_p, sizeof(*v_p));
+    *v_p = rmig_load_be64(in->pos);
+    in->pos += sizeof(*v_p);
+    return 0;
 }
 
 int rmig_in_get_counted_string(struct rmig_in *in, char str[256])

@@ -81,6 +81,8 @@ static void release_ranges(const struct rmig_out *out)
 {
     struct iovec run = {NULL, 0};
 
+    if (out->free_mask == 0)
+        return;
     for (int i = 0; i <= out->niov; i++) {
         bool free_it = i < out->niov && (out->free_mask >> i & 1);
 
@@ -174,7 +176,17 @@ void rmig_stream_out_advance(struct rmig_out *out, size_t n)
         drain(out);
 }
 
-void rmig_out_put_buffer(struct rmig_out *out, const void *buf, size_t len_bytes)
+/* The quick way is a store; a failed stream and the end of the buffer take the other one. */
+static inline bool quick(const struct rmig_out *out, size_t n)
+{
+    return __builtin_expect((size_t)(out->end - out->pos) > n &&
+                                atomic_load_explicit(&out->error.code, memory_order_relaxed) == 0,
+                            1);
+}
+
+/* As much as fits, over and over. */
+static __attribute__((noinline)) void put_slowly(struct rmig_out *out, const void *buf,
+                                                 size_t len_bytes)
 {
     const uint8_t *src = buf;
 
@@ -192,18 +204,20 @@ void rmig_out_put_buffer(struct rmig_out *out, const void *buf, size_t len_bytes
     }
 }
 
-/* The quick way is a store; a failed stream and the end of the buffer take the other one. */
-static inline bool quick(const struct rmig_out *out, size_t n)
+void rmig_out_put_buffer(struct rmig_out *out, const void *buf, size_t len_bytes)
 {
-    return __builtin_expect((size_t)(out->end - out->pos) > n &&
-                                atomic_load_explicit(&out->error.code, memory_order_relaxed) == 0,
-                            1);
+    if (len_bytes == 0 || !quick(out, len_bytes)) {
+        put_slowly(out, buf, len_bytes);
+        return;
+    }
+    memcpy(out->pos, buf, len_bytes);
+    out->pos += len_bytes;
 }
 
 void rmig_out_put_u8(struct rmig_out *out, uint8_t v)
 {
     if (!quick(out, sizeof(v))) {
-        rmig_out_put_buffer(out, &v, sizeof(v));
+        put_slowly(out, &v, sizeof(v));
         return;
     }
     *out->pos++ = v;
@@ -213,7 +227,7 @@ void rmig_out_put_be16(struct rmig_out *out, uint16_t v)
 {
     if (!quick(out, sizeof(v))) {
         v = htobe16(v);
-        rmig_out_put_buffer(out, &v, sizeof(v));
+        put_slowly(out, &v, sizeof(v));
         return;
     }
     rmig_store_be16(out->pos, v);
@@ -224,7 +238,7 @@ void rmig_out_put_be32(struct rmig_out *out, uint32_t v)
 {
     if (!quick(out, sizeof(v))) {
         v = htobe32(v);
-        rmig_out_put_buffer(out, &v, sizeof(v));
+        put_slowly(out, &v, sizeof(v));
         return;
     }
     rmig_store_be32(out->pos, v);
@@ -234,7 +248,7 @@ void rmig_out_put_be32(struct rmig_out *out, uint32_t v)
 static __attribute__((noinline)) void put_be64_slowly(struct rmig_out *out, uint64_t v)
 {
     v = htobe64(v);
-    rmig_out_put_buffer(out, &v, sizeof(v));
+    put_slowly(out, &v, sizeof(v));
 }
 
 void rmig_out_put_be64(struct rmig_out *out, uint64_t v)

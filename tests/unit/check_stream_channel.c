@@ -326,7 +326,7 @@ START_TEST(file__device_that_is_no_file)
     struct rmig_channel *ch = open_uri("file:/dev/null", RMIG_OPEN_WRITE, NULL);
     struct iovec iov = {(void *)"x", 1};
 
-    ck_assert_uint_eq(ch->flags, RMIG_CHANNEL_WRITABLE);
+    ck_assert_uint_eq(ch->flags, RMIG_CHANNEL_WRITABLE | RMIG_CHANNEL_BULK);
     ck_assert_done(rmig_channel_writev_all(ch, &iov, 1, &err), &err);
     ck_assert_done(rmig_channel_close(ch, &err), &err);
 }
@@ -391,7 +391,7 @@ START_TEST(from_fd__direction_and_kind_come_from_the_descriptor)
     ck_assert_int_eq(rmig_channel_fd(ch), ends[0]);
     rmig_channel_close(ch, NULL);
     ch = adopt(ends[1], NULL);
-    ck_assert_uint_eq(ch->flags, RMIG_CHANNEL_WRITABLE);
+    ck_assert_uint_eq(ch->flags, RMIG_CHANNEL_WRITABLE | RMIG_CHANNEL_BULK);
     rmig_channel_close(ch, NULL);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     ch = adopt(ends[0], NULL);
@@ -541,7 +541,7 @@ START_TEST(fd__terminal_works_as_well)
 
     ck_assert_int_eq(openpty(&master, &slave, NULL, NULL, NULL), 0);
     ch = adopt(master, NULL);
-    ck_assert_uint_eq(ch->flags, RMIG_CHANNEL_READABLE | RMIG_CHANNEL_WRITABLE);
+    ck_assert_uint_eq(ch->flags, RMIG_CHANNEL_READABLE | RMIG_CHANNEL_WRITABLE | RMIG_CHANNEL_BULK);
     ck_assert_done(rmig_channel_writev_all(ch, &iov, 1, &err), &err);
     ck_assert_int_eq(read(slave, buf, sizeof(buf)), 6);
     ck_assert_mem_eq(buf, "hello\n", 6);
@@ -556,7 +556,7 @@ START_TEST(fdio_close__again_is_fine)
     int pipe_ends[2];
 
     ck_assert_int_eq(pipe(pipe_ends), 0);
-    ck_assert_int_eq(rmig_fdio_init(&io, pipe_ends[0], false, NULL, &err), 0);
+    ck_assert_int_eq(rmig_fdio_init(&io, pipe_ends[0], S_IFIFO, NULL, &err), 0);
     ck_assert_int_eq(rmig_fdio_close(&io, &err), 0);
     /* somebody else may have the number by now */
     ck_assert_int_eq(dup(pipe_ends[1]), pipe_ends[0]);

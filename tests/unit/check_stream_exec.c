@@ -62,7 +62,7 @@ START_TEST(exec__writes_to_a_command)
     struct iovec iov = {(void *)"hello", 5};
     char buf[64];
 
-    ck_assert_uint_eq(ch->flags, RMIG_CHANNEL_WRITABLE);
+    ck_assert_uint_eq(ch->flags, RMIG_CHANNEL_WRITABLE | RMIG_CHANNEL_BULK);
     ck_assert_done(rmig_channel_writev_all(ch, &iov, 1, &err), &err);
     ck_assert_done(rmig_channel_close(ch, &err), &err);
     /* It has exited by now, its output is complete. */
