@@ -27,7 +27,9 @@ soak           6 moves that something happens to: an end killed or cancelled, th
 speed          8 goodput beside that of a stock QEMU, by TCP and RDMA, as ratios; only what arrived is judged
 mutants        8 a fault planted in each layer: a test of the gate goes red
 mutants-rows   7 a fault for every row of docs/stream-behaviours.md: its named test goes red
-bench-stream   9 what the streams and a move over TCP cost, beside memcpy, stdio, iperf3 and a stock QEMU
+bench-stream   5 what the streams cost, beside memcpy, stdio, writev and iperf3
+bench-move     7 what a move of 4 GiB over TCP costs, beside a stock QEMU
+bench-prealloc 7 the same into memory that is there before the move
 without-rdma   4 the build and make check where there is no libibverbs
 clang          7 the build and make check with clang, memory filled with junk before it is used
 coverage       6 lines that the unit tests reach: 90 % of stream/ hooks/ migrate/ rdma/, 95 % of the first two each
@@ -171,16 +173,32 @@ part_speed()
     fi
 }
 
-part_bench_stream()
+# bench WORK...: of tests/bench/stream
+bench()
 {
     local out=$work/bench.out rc
     must build_product fast --enable-werror CFLAGS='-O2 -g1'
     must step "the benchmark is built" make -s -C "$work/fast" "-j$jobs" tests/bench/stream_bench
-    "$work/src/tests/bench/stream" --build="$work/fast" --record="$work/figures" 2>&1 | tee "$out"
+    "$work/src/tests/bench/stream" --build="$work/fast" --record="$work/figures" "$@" 2>&1 | tee "$out"
     rc=${PIPESTATUS[0]}
     step "tests/bench/stream: all was measured" [ "$rc" -eq 0 ]
     tally 0 0 "$(grep -c '^SKIP' "$out")"
     cat "$work/figures/stream.md"
+}
+
+part_bench_stream()
+{
+    bench copied referenced small numbers tcp
+}
+
+part_bench_move()
+{
+    bench move
+}
+
+part_bench_prealloc()
+{
+    bench move-prealloc
 }
 
 part_without_rdma()
