@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* source_write.c -- asks for keys ahead of use and keeps RDMA writes in flight. */
+/* source_write.c -- keeps RDMA writes in flight, and has keys asked for ahead of use. */
 #include "rdma/source_write.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "common/bitmap.h"
 #include "common/clock.h"
 #include "common/overflow.h"
-
-/* Chunks that are asked for at once: enough to write while the next request is answered. */
-#define ASK_CHUNKS 16u
+#include "rdma/source_keys.h"
 
 /* Runs are queued up to this, on a slow link to less; beyond it put() waits. Twice what one request
  * covers. */
-#define QUEUE_BYTES ((uint64_t)2 * ASK_CHUNKS * RMIG_WIRE_CHUNK_BYTES)
+#define QUEUE_BYTES ((uint64_t)2 * RMIG_SOURCE_ASK_CHUNKS * RMIG_WIRE_CHUNK_BYTES)
 
 /* Writes are started once this much, or a whole chain of runs, is queued. */
 #define START_BYTES RMIG_WIRE_CHUNK_BYTES
@@ -102,117 +99,6 @@ static int on_written(void *opaque, unsigned lane_index, const struct rmig_rdma_
 void rmig_rdma_source_write_init(struct rmig_rdma_source *source)
 {
     rmig_rdma_pump_set_handler(&source->conn->pump, RMIG_RDMA_WR_WRITE, on_written, source);
-}
-
-/* --- keys ------------------------------------------------------------------------------------- */
-
-/* Put the chunks of a run that have no key on the list of wants. Returns: false if it is full. */
-static bool want_keys(struct rmig_rdma_source *source, const struct rmig_run *run)
-{
-    struct rmig_rdma_peer_block *peer = &source->peers[run->block_index];
-    uint64_t first = run->offset_bytes >> RMIG_WIRE_CHUNK_SHIFT;
-    uint64_t end = rmig_chunk_count(run->offset_bytes + run->len_bytes);
-
-    for (uint64_t c = rmig_bitmap_next_clear(peer->wanted, end, first); c < end;
-         c = rmig_bitmap_next_clear(peer->wanted, end, c + 1)) {
-        struct rmig_rdma_want *last = source->nwants ? &source->wants[source->nwants - 1] : NULL;
-
-        if (last && last->block_index == run->block_index &&
-            last->first_chunk + last->nchunks == c && last->nchunks < ASK_CHUNKS) {
-            last->nchunks++;
-        } else {
-            if (source->nwants == RMIG_SOURCE_ASK_MAX)
-                return false;
-            source->wants[source->nwants++] = (struct rmig_rdma_want){ run->block_index, c, 1 };
-        }
-        rmig_bitmap_set(peer->wanted, c, 1);
-        source->wanted_chunks++;
-    }
-    return true;
-}
-
-/* Send one request for the first wants: one record to a stock peer, as many as there are else. */
-static int ask_keys(struct rmig_rdma_source *source, struct rmig_err *err)
-{
-    struct rmig_rdma_ctrl *ctrl = &source->conn->ctrl;
-    unsigned n = source->conn->multi_register ? source->nwants : 1;
-    uint8_t *payload;
-    int slot = rmig_rdma_ctrl_reserve(ctrl, &payload, err);
-    int rc;
-
-    if (slot < 0)
-        return slot;
-    for (unsigned i = 0; i < n; i++) {
-        const struct rmig_rdma_want *want = &source->wants[i];
-        struct rmig_wire_register record = {
-            .ram_addr = source->peers[want->block_index].ram_addr +
-                        (want->first_chunk << RMIG_WIRE_CHUNK_SHIFT),
-            .block_index = want->block_index,
-            .extra_chunks = want->nchunks - 1,
-        };
-
-        rmig_wire_encode_register(payload + (size_t)i * RMIG_WIRE_REGISTER_BYTES, &record);
-        source->asked[i] = *want;
-        source->wanted_chunks -= want->nchunks;
-    }
-    source->nasked = n;
-    source->nwants -= n;
-    memmove(source->wants, source->wants + n, source->nwants * sizeof(source->wants[0]));
-    rc = rmig_rdma_ctrl_post(ctrl, slot, RMIG_WIRE_REGISTER_REQUEST, n,
-                             n * RMIG_WIRE_REGISTER_BYTES, err);
-    /* This side's regions, while the destination makes its own. */
-    for (unsigned i = 0; rc == 0 && i < n; i++) {
-        const struct rmig_rdma_region *region;
-
-        rc = rmig_rdma_chunks_register(&source->local, source->asked[i].block_index,
-                                       source->asked[i].first_chunk, source->asked[i].nchunks,
-                                       &region, err);
-    }
-    return rc;
-}
-
-static int take_key(struct rmig_rdma_source *source, const struct rmig_rdma_want *asked,
-                    const uint8_t *record, struct rmig_err *err)
-{
-    struct rmig_rdma_peer_block *peer = &source->peers[asked->block_index];
-    struct rmig_wire_result result;
-
-    rmig_wire_decode_result(record, &result);
-    if (result.rkey == 0)
-        return rmig_err_set(err, -EPROTO, "REGISTER_RESULT: key 0 for RAM block %.64s",
-                            source->table.items[asked->block_index].name);
-    if (result.host_addr != peer->remote_addr)
-        return rmig_err_set(err, -EPROTO,
-                            "REGISTER_RESULT: RAM block %.64s is at 0x%llx now, 0x%llx before",
-                            source->table.items[asked->block_index].name,
-                            (unsigned long long)result.host_addr,
-                            (unsigned long long)peer->remote_addr);
-    for (uint64_t c = 0; c < asked->nchunks; c++)
-        peer->rkeys[asked->first_chunk + c] = result.rkey;
-    return 0;
-}
-
-static int take_keys(struct rmig_rdma_source *source, struct rmig_err *err)
-{
-    struct rmig_rdma_ctrl *ctrl = &source->conn->ctrl;
-    uint32_t expected = source->nasked * RMIG_WIRE_RESULT_BYTES;
-    struct rmig_rdma_msg msg;
-    int rc = rmig_rdma_ctrl_receive(ctrl, RMIG_WIRE_TYPE_BIT(RMIG_WIRE_REGISTER_RESULT), 0, &msg,
-                                    err);
-
-    if (rc < 0)
-        return rc;
-    if (source->nasked == 0 || msg.header.len_bytes != expected)
-        return rmig_err_set(err, -EPROTO, "REGISTER_RESULT: %u bytes came, %u were asked for",
-                            msg.header.len_bytes, expected);
-    for (unsigned i = 0; i < source->nasked; i++) {
-        rc = take_key(source, &source->asked[i],
-                      msg.payload + (size_t)i * RMIG_WIRE_RESULT_BYTES, err);
-        if (rc < 0)
-            return rc;
-    }
-    source->nasked = 0;
-    return rmig_rdma_ctrl_done(ctrl, &msg, err);
 }
 
 /* --- writes ----------------------------------------------------------------------------------- */
@@ -344,13 +230,6 @@ static int start_writes(struct rmig_rdma_source *source, struct rmig_err *err)
 
 /* --- progress --------------------------------------------------------------------------------- */
 
-/* Is a request due as soon as there is a READY for it? all: also one for less than a full group. */
-static bool is_ask_due(const struct rmig_rdma_source *source, bool all)
-{
-    return source->nwants && source->nasked == 0 &&
-           (all || source->wanted_chunks >= ASK_CHUNKS || source->nwants == RMIG_SOURCE_ASK_MAX);
-}
-
 /*
  * Take keys that have come, ask for more, start writes. all: also ask for less than a full group.
  * The request goes before the writes: it reaches the destination while they are on their way.
@@ -361,9 +240,9 @@ static int progress(struct rmig_rdma_source *source, bool all, struct rmig_err *
     int rc = rmig_rdma_pump_once(&source->conn->pump, err);
 
     if (rc == 0 && rmig_rdma_ctrl_has_message(ctrl))
-        rc = take_keys(source, err);
-    if (rc == 0 && ctrl->credits && is_ask_due(source, all))
-        rc = ask_keys(source, err);
+        rc = rmig_rdma_source_take_keys(source, err);
+    if (rc == 0 && ctrl->credits && rmig_rdma_source_is_ask_due(source, all))
+        rc = rmig_rdma_source_ask_keys(source, err);
     return rc < 0 ? rc : start_writes(source, err);
 }
 
@@ -390,7 +269,7 @@ static int wait_change(struct rmig_rdma_source *source, bool all, struct rmig_er
     struct change change = {
         .source = source,
         .completions_seen = source->completions_seen,
-        .wants_credit = is_ask_due(source, all),
+        .wants_credit = rmig_rdma_source_is_ask_due(source, all),
     };
 
     return rmig_rdma_pump_until(&source->conn->pump, has_changed, &change,
@@ -412,7 +291,7 @@ int rmig_rdma_source_put(struct rmig_rdma_source *source, const struct rmig_run 
 {
     int rc = 0;
 
-    while (rc == 0 && !want_keys(source, run)) {
+    while (rc == 0 && !rmig_rdma_source_want_keys(source, run)) {
         rc = progress(source, true, err);
         if (rc == 0 && source->nwants == RMIG_SOURCE_ASK_MAX)
             rc = wait_change(source, true, err);
@@ -448,7 +327,7 @@ int rmig_rdma_source_wait_keys(struct rmig_rdma_source *source, struct rmig_err 
     rc = rmig_rdma_pump_until(&source->conn->pump, keys_settled, source,
                               rmig_deadline_ns(source->conn->idle_timeout_ms),
                               "waiting for REGISTER_RESULT", err);
-    return rc < 0 ? rc : take_keys(source, err);
+    return rc < 0 ? rc : rmig_rdma_source_take_keys(source, err);
 }
 
 static bool all_complete(const struct rmig_rdma_source *source)

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* source_keys.h -- the source's keys: chunks that want one, the request on its way, its answer. */
+#ifndef RDMA_SOURCE_KEYS_H
+#define RDMA_SOURCE_KEYS_H
+
+#include "rdma/source.h"
+
+/* Chunks that are asked for at once: enough to write while the next request is answered. */
+#define RMIG_SOURCE_ASK_CHUNKS 16u
+
+/* Put the chunks of a run that have no key on the list of wants. Returns: false if it is full; what
+ * was put there stays. */
+bool rmig_rdma_source_want_keys(struct rmig_rdma_source *source, const struct rmig_run *run);
+
+/* Is a request due as soon as there is a READY for it? all: also one for less than a full group. */
+bool rmig_rdma_source_is_ask_due(const struct rmig_rdma_source *source, bool all);
+
+/* Send one request for the first wants: one record to a stock peer, as many as there are else.
+ * Requires: a request is due, and there is a READY. Returns: 0, -errno. */
+int rmig_rdma_source_ask_keys(struct rmig_rdma_source *source, struct rmig_err *err);
+
+/* Take the answer. Requires: a message waits. Returns: 0; -EPROTO; -errno. */
+int rmig_rdma_source_take_keys(struct rmig_rdma_source *source, struct rmig_err *err);
+
+#endif
