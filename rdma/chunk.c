@@ -77,6 +77,15 @@ static int look_up_range(const struct rmig_rdma_chunks *chunks, uint32_t block_i
     return 0;
 }
 
+/* All chunks of a region point to it: index + 1, or 0 for none. */
+static void point_to(struct rmig_rdma_chunks *chunks, uint32_t index, uint32_t value)
+{
+    const struct rmig_rdma_region *region = &chunks->regions[index];
+
+    for (uint64_t c = 0; c < region->nchunks; c++)
+        chunks->region_of[region->block_index][region->first_chunk + c] = value;
+}
+
 int rmig_rdma_chunks_register(struct rmig_rdma_chunks *chunks, uint32_t block_index,
                               uint64_t first, uint64_t count,
                               const struct rmig_rdma_region **region_p, struct rmig_err *err)
@@ -111,10 +120,31 @@ int rmig_rdma_chunks_register(struct rmig_rdma_chunks *chunks, uint32_t block_in
         return rc;
     chunks->nregions++;
     chunks->registrations++;
-    for (uint64_t c = first; c < first + count; c++)
-        chunks->region_of[block_index][c] = chunks->nregions;
+    point_to(chunks, chunks->nregions - 1, chunks->nregions);
     chunks->pinned_bytes += len_bytes;
     chunks->peak_pinned_bytes = rmig_max_u64(chunks->peak_pinned_bytes, chunks->pinned_bytes);
     *region_p = region;
+    return 0;
+}
+
+int rmig_rdma_chunks_deregister(struct rmig_rdma_chunks *chunks, uint32_t block_index,
+                                uint64_t first, uint64_t count, struct rmig_err *err)
+{
+    const struct rmig_rdma_region *found = rmig_rdma_chunks_find(chunks, block_index, first);
+    uint32_t index, last = chunks->nregions - 1;
+
+    if (!found || found->first_chunk != first || found->nchunks != count)
+        return rmig_err_set(err, -ENOENT, "RAM block %.64s: chunks %llu to %llu are no region",
+                            chunks->table->items[block_index].name, (unsigned long long)first,
+                            (unsigned long long)(first + count - 1));
+    index = (uint32_t)(found - chunks->regions);
+    rmig_rdma_verbs_dereg_mr(&chunks->regions[index].mr);
+    chunks->pinned_bytes -= found->len_bytes;
+    point_to(chunks, index, 0);
+    chunks->nregions = last;
+    if (index == last)
+        return 0;
+    chunks->regions[index] = chunks->regions[last];
+    point_to(chunks, index, index + 1);
     return 0;
 }

@@ -71,8 +71,13 @@ int rmig_rdma_chunks_register(struct rmig_rdma_chunks *chunks, uint32_t block_in
                               uint64_t first, uint64_t count,
                               const struct rmig_rdma_region **region_p, struct rmig_err *err);
 
+/* Deregister the region that covers exactly [first, first + count) of a block. Requires: index and
+ * range are inside. Returns: 0; -ENOENT there is no such region. */
+int rmig_rdma_chunks_deregister(struct rmig_rdma_chunks *chunks, uint32_t block_index,
+                                uint64_t first, uint64_t count, struct rmig_err *err);
+
 /* Region of a chunk, NULL if none. Requires: index and chunk are inside. Valid until the next
- * register. */
+ * register or deregister. */
 static inline const struct rmig_rdma_region *
 rmig_rdma_chunks_find(const struct rmig_rdma_chunks *chunks, uint32_t block_index, uint64_t chunk)
 {

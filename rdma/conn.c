@@ -223,6 +223,9 @@ static int take_answer(struct rmig_rdma_conn *conn, const struct rmig_wire_priva
     conn->pin_all = answer_p->flags & RMIG_WIRE_FLAG_PIN_ALL;
     conn->multi_register = answer_p->flags & RMIG_WIRE_FLAG_MULTI_REGISTER;
     conn->ram_is_zero = answer_p->flags & RMIG_WIRE_FLAG_RAM_ZERO;
+    conn->unregister = answer_p->flags & RMIG_WIRE_FLAG_PIN_BUDGET;
+    if (conn->unregister)
+        conn->peer_pin_budget_bytes = answer_p->pin_budget_bytes;
     return 0;
 }
 
@@ -234,6 +237,7 @@ static int connect_address(struct rmig_rdma_conn *conn, const struct sockaddr *d
     struct rmig_wire_private priv = {
         .version = RMIG_WIRE_VERSION,
         .flags = RMIG_WIRE_FLAG_MULTI_REGISTER | RMIG_WIRE_FLAG_RAM_ZERO |
+                 RMIG_WIRE_FLAG_PIN_BUDGET |
                  (params->pin_all ? RMIG_WIRE_FLAG_PIN_ALL : 0) |
                  (nlanes > 1 ? RMIG_WIRE_FLAG_LANES : 0),
         .nlanes = nlanes,
@@ -521,11 +525,15 @@ int rmig_rdma_conn_accept(struct rmig_rdma_conn *conn, struct rmig_rdma_listener
     deadline_ns = rmig_deadline_ns(or_default(params->connect_timeout_ms, CONNECT_TIMEOUT_MS));
     if (!(params->flags & RMIG_TRANSPORT_RAM_IS_ZERO))
         priv.flags &= ~RMIG_WIRE_FLAG_RAM_ZERO;
+    if (!conn->pin_budget_bytes)
+        priv.flags &= ~RMIG_WIRE_FLAG_PIN_BUDGET;
+    priv.pin_budget_bytes = conn->pin_budget_bytes;
     conn->session = priv;
     rmig_rdma_verbs_peer_address(verbs, &peer);
     rmig_address_text((struct sockaddr *)&peer, sizeof(peer), conn->pump.peer);
     conn->pin_all = priv.flags & RMIG_WIRE_FLAG_PIN_ALL;
     conn->multi_register = priv.flags & RMIG_WIRE_FLAG_MULTI_REGISTER;
+    conn->unregister = priv.flags & RMIG_WIRE_FLAG_PIN_BUDGET;
     rc = accept_lane(conn, verbs, &priv, params, deadline_ns, err);
     if (rc == 0)
         rc = accept_more_lanes(conn, l, params, deadline_ns, err);

@@ -23,7 +23,9 @@ struct rmig_rdma_conn {
     bool ram_is_zero;    /* the destination's RAM, as it says: no page was written yet */
     uint32_t max_writes; /* RDMA writes that may be outstanding on one queue pair */
     uint32_t idle_timeout_ms;
-    uint64_t pin_budget_bytes;
+    uint64_t pin_budget_bytes;      /* this side's, 0 = none */
+    bool unregister;                /* agreed: the source gives back what it does not use */
+    uint64_t peer_pin_budget_bytes; /* source: the destination's, 0 = none that it tells of */
     uint64_t marks[RMIG_WIRE_LANES_MAX]; /* destination: passes whose writes have come, by lane */
     uint64_t marks_due;                  /* passes that are over */
     bool established;

@@ -42,6 +42,12 @@ void rmig_rdma_dest_release(struct rmig_rdma_dest *dest)
     rmig_blocks_release(&dest->table);
 }
 
+/* A chunk is the least that can be registered. */
+static uint64_t budget_bytes(const struct rmig_rdma_conn *conn)
+{
+    return conn->pin_budget_bytes ? rmig_max_u64(conn->pin_budget_bytes, RMIG_WIRE_CHUNK_BYTES) : 0;
+}
+
 int rmig_rdma_dest_set_blocks(struct rmig_rdma_dest *dest, const struct rmig_block *blocks,
                               uint32_t nblocks, struct rmig_err *err)
 {
@@ -63,7 +69,7 @@ int rmig_rdma_dest_set_blocks(struct rmig_rdma_dest *dest, const struct rmig_blo
         base += (blocks[i].len_bytes / RAM_ADDR_GAP + 2) * RAM_ADDR_GAP;
     }
     return rmig_rdma_chunks_init(&dest->chunks, dest->conn->ctrl.verbs, &dest->table,
-                                 RMIG_RDMA_WRITE_REMOTE, dest->conn->pin_budget_bytes, err);
+                                 RMIG_RDMA_WRITE_REMOTE, budget_bytes(dest->conn), err);
 }
 
 int rmig_rdma_dest_list_block(struct rmig_rdma_dest *dest, const char *name, struct rmig_err *err)
@@ -211,6 +217,27 @@ static int on_compress(struct rmig_rdma_dest *dest, const struct rmig_rdma_msg *
     return zero(dest, index, offset, compress.len_bytes, err);
 }
 
+/* A record of either request to the chunks of a block that it names. */
+static int bound_chunks(const struct rmig_rdma_dest *dest, const char *what,
+                        const struct rmig_wire_register *reg, uint32_t *index_p, uint64_t *first_p,
+                        uint64_t *count_p, struct rmig_err *err)
+{
+    uint64_t offset, left;
+    int rc = bound(dest, what, reg->block_index, reg->ram_addr, 1, index_p, &offset, err);
+
+    if (rc < 0)
+        return rc;
+    *first_p = offset >> RMIG_WIRE_CHUNK_SHIFT;
+    left = rmig_chunk_count(dest->table.items[*index_p].len_bytes) - *first_p;
+    if (reg->extra_chunks >= left)
+        return rmig_err_set(err, -EPROTO, "%s: %llu chunks after chunk %llu, RAM block %.64s has %llu",
+                            what, (unsigned long long)reg->extra_chunks,
+                            (unsigned long long)*first_p, dest->table.items[*index_p].name,
+                            (unsigned long long)(left - 1));
+    *count_p = reg->extra_chunks + 1;
+    return 0;
+}
+
 /* One record of a registration request to its result. */
 static int register_one(struct rmig_rdma_dest *dest, const uint8_t *record, uint8_t *result_record,
                         struct rmig_err *err)
@@ -219,23 +246,15 @@ static int register_one(struct rmig_rdma_dest *dest, const uint8_t *record, uint
     const struct rmig_rdma_region *region;
     struct rmig_err cause = RMIG_ERR_INIT;
     struct rmig_wire_result result;
-    uint64_t offset, first, left;
+    uint64_t first, count;
     uint32_t index;
     int rc;
 
     rmig_wire_decode_register(record, &reg);
-    rc = bound(dest, "REGISTER_REQUEST", reg.block_index, reg.ram_addr, 1, &index, &offset, err);
+    rc = bound_chunks(dest, "REGISTER_REQUEST", &reg, &index, &first, &count, err);
     if (rc < 0)
         return rc;
-    first = offset >> RMIG_WIRE_CHUNK_SHIFT;
-    left = rmig_chunk_count(dest->table.items[index].len_bytes) - first;
-    if (reg.extra_chunks >= left)
-        return rmig_err_set(err, -EPROTO,
-                            "REGISTER_REQUEST: %llu chunks after chunk %llu, RAM block %.64s has %llu",
-                            (unsigned long long)reg.extra_chunks, (unsigned long long)first,
-                            dest->table.items[index].name, (unsigned long long)(left - 1));
-    rc = rmig_rdma_chunks_register(&dest->chunks, index, first, reg.extra_chunks + 1, &region,
-                                   &cause);
+    rc = rmig_rdma_chunks_register(&dest->chunks, index, first, count, &region, &cause);
     if (rc < 0) /* to ask for a part again is the source's mistake */
         return rmig_err_set(err, rc == -EEXIST ? -EPROTO : rc, "REGISTER_REQUEST: %s", cause.msg);
     result.rkey = region->mr.rkey;
@@ -269,6 +288,40 @@ static int on_register(struct rmig_rdma_dest *dest, const struct rmig_rdma_msg *
                                err);
 }
 
+static int unregister_one(struct rmig_rdma_dest *dest, const uint8_t *record, struct rmig_err *err)
+{
+    struct rmig_wire_register reg;
+    struct rmig_err cause = RMIG_ERR_INIT;
+    uint64_t first, count;
+    uint32_t index;
+    int rc;
+
+    rmig_wire_decode_register(record, &reg);
+    rc = bound_chunks(dest, "UNREGISTER_REQUEST", &reg, &index, &first, &count, err);
+    if (rc < 0)
+        return rc;
+    rc = rmig_rdma_chunks_deregister(&dest->chunks, index, first, count, &cause);
+    return rc < 0 ? rmig_err_set(err, -EPROTO, "UNREGISTER_REQUEST: %s", cause.msg) : 0;
+}
+
+static int on_unregister(struct rmig_rdma_dest *dest, const struct rmig_rdma_msg *msg,
+                         struct rmig_err *err)
+{
+    struct rmig_rdma_ctrl *ctrl = &dest->conn->ctrl;
+    uint8_t *payload;
+    int slot, rc;
+
+    for (uint32_t i = 0; i < msg->header.repeat; i++) {
+        rc = unregister_one(dest, msg->payload + (size_t)i * RMIG_WIRE_REGISTER_BYTES, err);
+        if (rc < 0)
+            return rc;
+    }
+    slot = rmig_rdma_ctrl_reserve(ctrl, &payload, err);
+    return slot < 0 ? slot
+                    : rmig_rdma_ctrl_post(ctrl, slot, RMIG_WIRE_UNREGISTER_FINISHED,
+                                          msg->header.repeat, 0, err);
+}
+
 /* --- the service ------------------------------------------------------------------------------ */
 
 typedef int (*message_fn)(struct rmig_rdma_dest *dest, const struct rmig_rdma_msg *msg,
@@ -279,6 +332,7 @@ static const message_fn handlers[RMIG_WIRE_TYPE_END] = {
     [RMIG_WIRE_RAM_BLOCKS_REQUEST] = on_blocks_request,
     [RMIG_WIRE_COMPRESS] = on_compress,
     [RMIG_WIRE_REGISTER_REQUEST] = on_register,
+    [RMIG_WIRE_UNREGISTER_REQUEST] = on_unregister,
 };
 
 static uint32_t allowed_types(const struct rmig_rdma_dest *dest)
@@ -286,7 +340,8 @@ static uint32_t allowed_types(const struct rmig_rdma_dest *dest)
     if (!dest->blocks_exchanged)
         return RMIG_WIRE_TYPE_BIT(RMIG_WIRE_RAM_BLOCKS_REQUEST);
     return RMIG_WIRE_TYPE_BIT(RMIG_WIRE_REGISTER_FINISHED) |
-           RMIG_WIRE_TYPE_BIT(RMIG_WIRE_COMPRESS) | RMIG_WIRE_TYPE_BIT(RMIG_WIRE_REGISTER_REQUEST);
+           RMIG_WIRE_TYPE_BIT(RMIG_WIRE_COMPRESS) | RMIG_WIRE_TYPE_BIT(RMIG_WIRE_REGISTER_REQUEST) |
+           (dest->conn->unregister ? RMIG_WIRE_TYPE_BIT(RMIG_WIRE_UNREGISTER_REQUEST) : 0);
 }
 
 /* Time granted to the source for its next message, beyond the idle timeout: it pins its side from

@@ -32,6 +32,7 @@ void rmig_rdma_source_init(struct rmig_rdma_source *source, struct rmig_rdma_con
 void rmig_rdma_source_release(struct rmig_rdma_source *source)
 {
     rmig_rdma_chunks_release(&source->local);
+    rmig_rdma_pins_release(&source->pins);
     for (uint32_t i = 0; source->peers && i < source->table.count; i++) {
         free(source->peers[i].rkeys);
         free(source->peers[i].wanted);
@@ -39,6 +40,27 @@ void rmig_rdma_source_release(struct rmig_rdma_source *source)
     free(source->peers);
     source->peers = NULL;
     rmig_blocks_release(&source->table);
+}
+
+/* What is registered is registered at both ends, and kept within the smaller of their budgets. */
+static uint64_t pin_budget(const struct rmig_rdma_conn *conn)
+{
+    if (conn->pin_budget_bytes && conn->peer_pin_budget_bytes)
+        return rmig_min_u64(conn->pin_budget_bytes, conn->peer_pin_budget_bytes);
+    return rmig_max_u64(conn->pin_budget_bytes, conn->peer_pin_budget_bytes);
+}
+
+static int check_pin_all(const struct rmig_rdma_source *source, struct rmig_err *err)
+{
+    uint64_t budget_bytes = source->conn->pin_budget_bytes;
+
+    if (!budget_bytes || source->table.total_bytes <= budget_bytes)
+        return 0;
+    return rmig_err_set(err, -EDQUOT,
+                        "all RAM, %.1f MiB, is to be pinned, but the pin budget is %.1f MiB; pin it on "
+                        "demand, or do without the budget",
+                        (double)source->table.total_bytes / (1 << 20),
+                        (double)budget_bytes / (1 << 20));
 }
 
 int rmig_rdma_source_set_blocks(struct rmig_rdma_source *source, const struct rmig_block *blocks,
@@ -63,8 +85,12 @@ int rmig_rdma_source_set_blocks(struct rmig_rdma_source *source, const struct rm
             return rmig_err_set(err, -ENOMEM, "source: out of memory for %llu chunks",
                                 (unsigned long long)n);
     }
-    return rmig_rdma_chunks_init(&source->local, source->conn->ctrl.verbs, &source->table,
-                                 RMIG_RDMA_READ_LOCAL, source->conn->pin_budget_bytes, err);
+    rc = source->conn->pin_all
+             ? check_pin_all(source, err)
+             : rmig_rdma_pins_init(&source->pins, &source->table, pin_budget(source->conn), err);
+    return rc < 0 ? rc
+                  : rmig_rdma_chunks_init(&source->local, source->conn->ctrl.verbs, &source->table,
+                                          RMIG_RDMA_READ_LOCAL, 0, err);
 }
 
 /* --- block exchange --------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@
 #include "rdma/batch.h"
 #include "rdma/chunk.h"
 #include "rdma/conn.h"
+#include "rdma/pins.h"
 
 /* Records of one registration request. */
 #define RMIG_SOURCE_ASK_MAX 64u
@@ -58,6 +59,10 @@ struct rmig_rdma_source {
     uint64_t wanted_chunks; /* sum of wants */
     struct rmig_rdma_want asked[RMIG_SOURCE_ASK_MAX]; /* request on its way */
     unsigned nasked;
+    struct rmig_rdma_pins pins;                           /* places under the smaller pin budget */
+    struct rmig_rdma_pin gone[RMIG_SOURCE_ASK_MAX]; /* have lost theirs; the destination is to hear of it */
+    unsigned ngone;
+    unsigned nreleased; /* records of the request to unregister that is on its way */
     struct rmig_rdma_source_lane lanes[RMIG_WIRE_LANES_MAX];
     uint64_t completions_seen; /* to notice progress */
     uint64_t measured_from_ns; /* the rate is of what was completed since */
@@ -68,6 +73,13 @@ struct rmig_rdma_source {
     uint64_t doorbells;
     uint64_t zero_bytes;
 };
+
+/* The queue pair that writes a chunk: always the same. */
+static inline unsigned rmig_rdma_source_lane_of(const struct rmig_rdma_source *source,
+                                                uint64_t chunk)
+{
+    return chunk % source->conn->pump.nlanes;
+}
 
 /* Requires: conn is an established source. */
 void rmig_rdma_source_init(struct rmig_rdma_source *source, struct rmig_rdma_conn *conn);

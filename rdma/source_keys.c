@@ -6,6 +6,73 @@
 #include <string.h>
 
 #include "common/bitmap.h"
+#include "common/overflow.h"
+
+/* The part of a pin budget that is asked for at once. */
+#define BUDGET_PART 4u
+
+/* --- places under the pin budget -------------------------------------------------------------- */
+
+/* Has all of a chunk been written that was queued, and arrived? */
+static bool may_go(void *arg, const struct rmig_rdma_pin *pin)
+{
+    const struct rmig_rdma_source *source = arg;
+    const struct rmig_rdma_use *use = rmig_rdma_pins_use(&source->pins, pin->block_index, pin->chunk);
+    unsigned lane = rmig_rdma_source_lane_of(source, pin->chunk);
+
+    return use->queued_bytes == 0 && use->last_write <= source->lanes[lane].completed;
+}
+
+/* Toward a destination without a budget keys stay: this side's region alone is let go. */
+static int let_go(struct rmig_rdma_source *source, const struct rmig_rdma_pin *pin,
+                  struct rmig_err *err)
+{
+    struct rmig_rdma_peer_block *peer = &source->peers[pin->block_index];
+
+    if (source->conn->unregister) {
+        peer->rkeys[pin->chunk] = 0;
+        rmig_bitmap_clear(peer->wanted, pin->chunk, 1);
+        source->gone[source->ngone++] = *pin;
+    }
+    return rmig_rdma_chunks_deregister(&source->local, pin->block_index, pin->chunk, 1, err);
+}
+
+int rmig_rdma_source_admit(struct rmig_rdma_source *source, uint32_t block_index, uint64_t chunk,
+                           struct rmig_err *err)
+{
+    struct rmig_rdma_pin pin = { block_index, chunk }, gone;
+    const struct rmig_rdma_region *region;
+    int rc;
+
+    if (source->pins.nplaces == 0 || rmig_rdma_pins_use(&source->pins, block_index, chunk)->place)
+        return 1;
+    if (source->ngone == RMIG_SOURCE_ASK_MAX)
+        return 0;
+    rc = rmig_rdma_pins_place(&source->pins, &pin, may_go, source, &gone);
+    if (rc == -EAGAIN)
+        return 0;
+    if (rc > 0)
+        rc = let_go(source, &gone, err);
+    if (rc == 0 && source->peers[block_index].rkeys[chunk])
+        rc = rmig_rdma_chunks_register(&source->local, block_index, chunk, 1, &region, err);
+    return rc < 0 ? rc : 1;
+}
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+/* Chunks that are worth a request: with a budget a part of it, so that the rest is written meanwhile. */
+static uint64_t group_chunks(const struct rmig_rdma_source *source)
+{
+    uint64_t part = rmig_max_u64(source->pins.nplaces / BUDGET_PART, 1);
+
+    return source->pins.nplaces ? rmig_min_u64(part, RMIG_SOURCE_ASK_CHUNKS) : RMIG_SOURCE_ASK_CHUNKS;
+}
+
+/* With a budget chunks come and go one by one. */
+static uint64_t want_max_chunks(const struct rmig_rdma_source *source)
+{
+    return source->pins.nplaces ? 1 : RMIG_SOURCE_ASK_CHUNKS;
+}
 
 bool rmig_rdma_source_want_keys(struct rmig_rdma_source *source, const struct rmig_run *run)
 {
@@ -18,7 +85,7 @@ bool rmig_rdma_source_want_keys(struct rmig_rdma_source *source, const struct rm
         struct rmig_rdma_want *last = source->nwants ? &source->wants[source->nwants - 1] : NULL;
 
         if (last && last->block_index == run->block_index &&
-            last->first_chunk + last->nchunks == c && last->nchunks < RMIG_SOURCE_ASK_CHUNKS) {
+            last->first_chunk + last->nchunks == c && last->nchunks < want_max_chunks(source)) {
             last->nchunks++;
         } else {
             if (source->nwants == RMIG_SOURCE_ASK_MAX)
@@ -31,7 +98,39 @@ bool rmig_rdma_source_want_keys(struct rmig_rdma_source *source, const struct rm
     return true;
 }
 
-int rmig_rdma_source_ask_keys(struct rmig_rdma_source *source, struct rmig_err *err)
+static void put_record(const struct rmig_rdma_source *source, uint8_t *payload, unsigned i,
+                       const struct rmig_rdma_want *want)
+{
+    struct rmig_wire_register record = {
+        .ram_addr = source->peers[want->block_index].ram_addr +
+                    (want->first_chunk << RMIG_WIRE_CHUNK_SHIFT),
+        .block_index = want->block_index,
+        .extra_chunks = want->nchunks - 1,
+    };
+
+    rmig_wire_encode_register(payload + (size_t)i * RMIG_WIRE_REGISTER_BYTES, &record);
+}
+
+/* The destination is to unregister what has lost its place. */
+static int release_keys(struct rmig_rdma_source *source, struct rmig_err *err)
+{
+    struct rmig_rdma_ctrl *ctrl = &source->conn->ctrl;
+    unsigned n = source->ngone;
+    uint8_t *payload;
+    int slot = rmig_rdma_ctrl_reserve(ctrl, &payload, err);
+
+    if (slot < 0)
+        return slot;
+    for (unsigned i = 0; i < n; i++)
+        put_record(source, payload, i,
+                   &(struct rmig_rdma_want){ source->gone[i].block_index, source->gone[i].chunk, 1 });
+    source->nreleased = n;
+    source->ngone = 0;
+    return rmig_rdma_ctrl_post(ctrl, slot, RMIG_WIRE_UNREGISTER_REQUEST, n,
+                               n * RMIG_WIRE_REGISTER_BYTES, err);
+}
+
+static int request_keys(struct rmig_rdma_source *source, struct rmig_err *err)
 {
     struct rmig_rdma_ctrl *ctrl = &source->conn->ctrl;
     unsigned n = source->conn->multi_register ? source->nwants : 1;
@@ -42,17 +141,9 @@ int rmig_rdma_source_ask_keys(struct rmig_rdma_source *source, struct rmig_err *
     if (slot < 0)
         return slot;
     for (unsigned i = 0; i < n; i++) {
-        const struct rmig_rdma_want *want = &source->wants[i];
-        struct rmig_wire_register record = {
-            .ram_addr = source->peers[want->block_index].ram_addr +
-                        (want->first_chunk << RMIG_WIRE_CHUNK_SHIFT),
-            .block_index = want->block_index,
-            .extra_chunks = want->nchunks - 1,
-        };
-
-        rmig_wire_encode_register(payload + (size_t)i * RMIG_WIRE_REGISTER_BYTES, &record);
-        source->asked[i] = *want;
-        source->wanted_chunks -= want->nchunks;
+        put_record(source, payload, i, &source->wants[i]);
+        source->asked[i] = source->wants[i];
+        source->wanted_chunks -= source->wants[i].nchunks;
     }
     source->nasked = n;
     source->nwants -= n;
@@ -68,6 +159,11 @@ int rmig_rdma_source_ask_keys(struct rmig_rdma_source *source, struct rmig_err *
                                        &region, err);
     }
     return rc;
+}
+
+int rmig_rdma_source_ask_keys(struct rmig_rdma_source *source, struct rmig_err *err)
+{
+    return source->ngone ? release_keys(source, err) : request_keys(source, err);
 }
 
 static int take_key(struct rmig_rdma_source *source, const struct rmig_rdma_want *asked,
@@ -91,16 +187,29 @@ static int take_key(struct rmig_rdma_source *source, const struct rmig_rdma_want
     return 0;
 }
 
+static int take_released(struct rmig_rdma_source *source, const struct rmig_rdma_msg *msg,
+                         struct rmig_err *err)
+{
+    if (msg->header.repeat != source->nreleased)
+        return rmig_err_set(err, -EPROTO, "UNREGISTER_FINISHED: for %u chunks, %u were asked for",
+                            msg->header.repeat, source->nreleased);
+    source->nreleased = 0;
+    return rmig_rdma_ctrl_done(&source->conn->ctrl, msg, err);
+}
+
 int rmig_rdma_source_take_keys(struct rmig_rdma_source *source, struct rmig_err *err)
 {
     struct rmig_rdma_ctrl *ctrl = &source->conn->ctrl;
     uint32_t expected = source->nasked * RMIG_WIRE_RESULT_BYTES;
+    enum rmig_wire_type reply = source->nreleased ? RMIG_WIRE_UNREGISTER_FINISHED
+                                                  : RMIG_WIRE_REGISTER_RESULT;
     struct rmig_rdma_msg msg;
-    int rc = rmig_rdma_ctrl_receive(ctrl, RMIG_WIRE_TYPE_BIT(RMIG_WIRE_REGISTER_RESULT), 0, &msg,
-                                    err);
+    int rc = rmig_rdma_ctrl_receive(ctrl, RMIG_WIRE_TYPE_BIT(reply), 0, &msg, err);
 
     if (rc < 0)
         return rc;
+    if (source->nreleased)
+        return take_released(source, &msg, err);
     if (source->nasked == 0 || msg.header.len_bytes != expected)
         return rmig_err_set(err, -EPROTO, "REGISTER_RESULT: %u bytes came, %u were asked for",
                             msg.header.len_bytes, expected);
@@ -116,7 +225,7 @@ int rmig_rdma_source_take_keys(struct rmig_rdma_source *source, struct rmig_err 
 
 bool rmig_rdma_source_is_ask_due(const struct rmig_rdma_source *source, bool all)
 {
-    return source->nwants && source->nasked == 0 &&
-           (all || source->wanted_chunks >= RMIG_SOURCE_ASK_CHUNKS ||
+    return source->nwants && !rmig_rdma_source_is_asking(source) &&
+           (all || source->wanted_chunks >= group_chunks(source) ||
             source->nwants == RMIG_SOURCE_ASK_MAX);
 }

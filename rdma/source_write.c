@@ -193,7 +193,20 @@ static bool flight_is_full(const struct rmig_rdma_source *source)
     return bytes_in_flight(source) >= flight_limit(source) && awaits_completion(source);
 }
 
-/* Start as many queued writes as have keys and room. A chunk stays on one queue pair. */
+/* Under a pin budget: a part of a run was handed to the queue pair. */
+static void note_write(struct rmig_rdma_source *source, uint32_t block_index, uint64_t chunk,
+                       uint64_t len_bytes)
+{
+    struct rmig_rdma_use *use;
+
+    if (source->pins.nplaces == 0)
+        return;
+    use = rmig_rdma_pins_use(&source->pins, block_index, chunk);
+    use->queued_bytes -= (uint32_t)len_bytes;
+    use->last_write = source->lanes[rmig_rdma_source_lane_of(source, chunk)].posted;
+}
+
+/* Start as many queued writes as have keys and room. */
 static int start_writes(struct rmig_rdma_source *source, struct rmig_err *err)
 {
     const struct rmig_run *run;
@@ -201,7 +214,7 @@ static int start_writes(struct rmig_rdma_source *source, struct rmig_err *err)
     while ((run = rmig_rdma_batch_head(&source->batch))) {
         uint64_t chunk = run->offset_bytes >> RMIG_WIRE_CHUNK_SHIFT;
         struct rmig_rdma_peer_block *peer = &source->peers[run->block_index];
-        unsigned lane_index = chunk % source->conn->pump.nlanes;
+        unsigned lane_index = rmig_rdma_source_lane_of(source, chunk);
         uint64_t len_bytes = rmig_min_u64(
             run->len_bytes, RMIG_WIRE_CHUNK_BYTES - run->offset_bytes % RMIG_WIRE_CHUNK_BYTES);
         const struct rmig_rdma_region *region;
@@ -223,6 +236,7 @@ static int start_writes(struct rmig_rdma_source *source, struct rmig_err *err)
                        err);
         if (rc < 0)
             return rc;
+        note_write(source, run->block_index, chunk, len_bytes);
         rmig_rdma_batch_consume(&source->batch, len_bytes);
     }
     return post_chains(source, err);
@@ -282,12 +296,13 @@ static bool is_starved(const struct rmig_rdma_source *source)
 {
     const struct rmig_run *run = rmig_rdma_batch_head(&source->batch);
 
-    return run && source->nasked == 0 &&
+    return run && !rmig_rdma_source_is_asking(source) &&
            !source->peers[run->block_index].rkeys[run->offset_bytes >> RMIG_WIRE_CHUNK_SHIFT];
 }
 
-int rmig_rdma_source_put(struct rmig_rdma_source *source, const struct rmig_run *run,
-                         struct rmig_err *err)
+/* Queue a run whose chunks have places, if there is a budget. */
+static int put_placed(struct rmig_rdma_source *source, const struct rmig_run *run,
+                      struct rmig_err *err)
 {
     int rc = 0;
 
@@ -311,33 +326,6 @@ int rmig_rdma_source_put(struct rmig_rdma_source *source, const struct rmig_run 
     return rc;
 }
 
-static bool keys_settled(void *arg)
-{
-    const struct rmig_rdma_source *source = arg;
-
-    return rmig_rdma_ctrl_has_message(&source->conn->ctrl);
-}
-
-int rmig_rdma_source_wait_keys(struct rmig_rdma_source *source, struct rmig_err *err)
-{
-    int rc;
-
-    if (source->nasked == 0)
-        return 0;
-    rc = rmig_rdma_pump_until(&source->conn->pump, keys_settled, source,
-                              rmig_deadline_ns(source->conn->idle_timeout_ms),
-                              "waiting for REGISTER_RESULT", err);
-    return rc < 0 ? rc : rmig_rdma_source_take_keys(source, err);
-}
-
-static bool all_complete(const struct rmig_rdma_source *source)
-{
-    for (unsigned i = 0; i < source->conn->pump.nlanes; i++)
-        if (source->lanes[i].completed != source->lanes[i].posted)
-            return false;
-    return true;
-}
-
 /* Have a completion behind the last write of each queue pair: a signalled write of no bytes. */
 static int fence(struct rmig_rdma_source *source, struct rmig_err *err)
 {
@@ -356,11 +344,85 @@ static int fence(struct rmig_rdma_source *source, struct rmig_err *err)
     return rc < 0 ? rc : post_chains(source, err);
 }
 
+/* Wait until a chunk has a place under the pin budget. What is written unsignalled holds places too. */
+static int await_place(struct rmig_rdma_source *source, uint32_t block_index, uint64_t chunk,
+                       struct rmig_err *err)
+{
+    int rc = rmig_rdma_source_admit(source, block_index, chunk, err);
+
+    while (rc == 0) {
+        rc = progress(source, true, err);
+        if (rc == 0)
+            rc = rmig_rdma_source_admit(source, block_index, chunk, err);
+        if (rc == 0 && !awaits_completion(source))
+            rc = fence(source, err);
+        if (rc == 0)
+            rc = wait_change(source, true, err);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+/* Chunk by chunk: one run may be longer than the budget. The batch joins them again. */
+static int put_in_places(struct rmig_rdma_source *source, const struct rmig_run *run,
+                         struct rmig_err *err)
+{
+    struct rmig_run part = *run;
+    uint64_t end_bytes = run->offset_bytes + run->len_bytes;
+    int rc = 0;
+
+    for (; rc == 0 && part.offset_bytes < end_bytes; part.offset_bytes += part.len_bytes) {
+        uint64_t chunk = part.offset_bytes >> RMIG_WIRE_CHUNK_SHIFT;
+
+        part.len_bytes = rmig_min_u64((chunk + 1) << RMIG_WIRE_CHUNK_SHIFT, end_bytes) -
+                         part.offset_bytes;
+        rc = await_place(source, part.block_index, chunk, err);
+        if (rc < 0)
+            return rc;
+        rmig_rdma_pins_use(&source->pins, part.block_index, chunk)->queued_bytes +=
+            (uint32_t)part.len_bytes;
+        rc = put_placed(source, &part, err);
+    }
+    return rc;
+}
+
+int rmig_rdma_source_put(struct rmig_rdma_source *source, const struct rmig_run *run,
+                         struct rmig_err *err)
+{
+    return source->pins.nplaces ? put_in_places(source, run, err) : put_placed(source, run, err);
+}
+
+static bool keys_settled(void *arg)
+{
+    const struct rmig_rdma_source *source = arg;
+
+    return rmig_rdma_ctrl_has_message(&source->conn->ctrl);
+}
+
+int rmig_rdma_source_wait_keys(struct rmig_rdma_source *source, struct rmig_err *err)
+{
+    int rc;
+
+    if (!rmig_rdma_source_is_asking(source))
+        return 0;
+    rc = rmig_rdma_pump_until(&source->conn->pump, keys_settled, source,
+                              rmig_deadline_ns(source->conn->idle_timeout_ms),
+                              "waiting for REGISTER_RESULT", err);
+    return rc < 0 ? rc : rmig_rdma_source_take_keys(source, err);
+}
+
+static bool all_complete(const struct rmig_rdma_source *source)
+{
+    for (unsigned i = 0; i < source->conn->pump.nlanes; i++)
+        if (source->lanes[i].completed != source->lanes[i].posted)
+            return false;
+    return true;
+}
+
 int rmig_rdma_source_drain(struct rmig_rdma_source *source, struct rmig_err *err)
 {
     int rc = progress(source, true, err);
 
-    while (rc == 0 && (source->batch.count || source->nwants || source->nasked)) {
+    while (rc == 0 && (source->batch.count || source->nwants || rmig_rdma_source_is_asking(source))) {
         rc = wait_change(source, true, err);
         if (rc == 0)
             rc = progress(source, true, err);

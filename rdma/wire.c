@@ -93,22 +93,47 @@ int rmig_wire_decode_header(const uint8_t *buf, size_t received_bytes,
     return 0;
 }
 
+/* Bytes of private data with these flags. */
+static size_t private_bytes(uint32_t flags)
+{
+    return RMIG_WIRE_PRIVATE_DATA_BYTES +
+           (flags & RMIG_WIRE_FLAG_LANES ? RMIG_WIRE_PRIVATE_LANES_BYTES : 0) +
+           (flags & RMIG_WIRE_FLAG_PIN_BUDGET ? RMIG_WIRE_PRIVATE_BUDGET_BYTES : 0);
+}
+
 size_t rmig_wire_encode_private(uint8_t *buf, const struct rmig_wire_private *priv)
 {
+    uint8_t *at = buf + RMIG_WIRE_PRIVATE_DATA_BYTES;
+
     rmig_store_be32(buf, priv->version);
     rmig_store_be32(buf + 4, priv->flags);
-    if (!(priv->flags & RMIG_WIRE_FLAG_LANES))
-        return RMIG_WIRE_PRIVATE_DATA_BYTES;
-    rmig_store_be64(buf + 8, priv->session);
-    rmig_store_be32(buf + 16, priv->lane);
-    rmig_store_be32(buf + 20, priv->nlanes);
-    return RMIG_WIRE_PRIVATE_MAX_BYTES;
+    if (priv->flags & RMIG_WIRE_FLAG_LANES) {
+        rmig_store_be64(at, priv->session);
+        rmig_store_be32(at + 8, priv->lane);
+        rmig_store_be32(at + 12, priv->nlanes);
+        at += RMIG_WIRE_PRIVATE_LANES_BYTES;
+    }
+    if (priv->flags & RMIG_WIRE_FLAG_PIN_BUDGET)
+        rmig_store_be64(at, priv->pin_budget_bytes);
+    return private_bytes(priv->flags);
+}
+
+static int decode_lanes(const uint8_t *buf, struct rmig_wire_private *p, struct rmig_err *err)
+{
+    p->session = rmig_load_be64(buf);
+    p->lane = rmig_load_be32(buf + 8);
+    p->nlanes = rmig_load_be32(buf + 12);
+    if (p->nlanes < 1 || p->nlanes > RMIG_WIRE_LANES_MAX || p->lane >= p->nlanes)
+        return rmig_err_set(err, -EPROTO, "connection: lane %u of %u, at most %u are allowed",
+                            p->lane, p->nlanes, RMIG_WIRE_LANES_MAX);
+    return 0;
 }
 
 int rmig_wire_decode_private(const uint8_t *buf, size_t len_bytes,
                              struct rmig_wire_private *priv_p, struct rmig_err *err)
 {
     struct rmig_wire_private p = { .nlanes = 1 };
+    const uint8_t *at;
 
     if (!buf || len_bytes < RMIG_WIRE_PRIVATE_DATA_BYTES)
         return rmig_err_set(err, -EPROTO, "connection: %zu bytes of private data, %u are needed",
@@ -118,18 +143,20 @@ int rmig_wire_decode_private(const uint8_t *buf, size_t len_bytes,
         return rmig_err_set(err, -EPROTO, "connection: the peer speaks protocol version %u, not %u",
                             p.version, RMIG_WIRE_VERSION);
     p.flags = rmig_load_be32(buf + 4) & RMIG_WIRE_FLAGS_KNOWN;
+    if (len_bytes < private_bytes(p.flags))
+        return rmig_err_set(err, -EPROTO,
+                            "connection: %zu bytes of private data, %zu are needed with flags 0x%x",
+                            len_bytes, private_bytes(p.flags), p.flags);
+    at = buf + RMIG_WIRE_PRIVATE_DATA_BYTES;
     if (p.flags & RMIG_WIRE_FLAG_LANES) {
-        if (len_bytes < RMIG_WIRE_PRIVATE_MAX_BYTES)
-            return rmig_err_set(err, -EPROTO,
-                                "connection: %zu bytes of private data, %u are needed with lanes",
-                                len_bytes, RMIG_WIRE_PRIVATE_MAX_BYTES);
-        p.session = rmig_load_be64(buf + 8);
-        p.lane = rmig_load_be32(buf + 16);
-        p.nlanes = rmig_load_be32(buf + 20);
-        if (p.nlanes < 1 || p.nlanes > RMIG_WIRE_LANES_MAX || p.lane >= p.nlanes)
-            return rmig_err_set(err, -EPROTO, "connection: lane %u of %u, at most %u are allowed",
-                                p.lane, p.nlanes, RMIG_WIRE_LANES_MAX);
+        int rc = decode_lanes(at, &p, err);
+
+        if (rc < 0)
+            return rc;
+        at += RMIG_WIRE_PRIVATE_LANES_BYTES;
     }
+    if (p.flags & RMIG_WIRE_FLAG_PIN_BUDGET)
+        p.pin_budget_bytes = rmig_load_be64(at);
     *priv_p = p;
     return 0;
 }

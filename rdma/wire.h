@@ -34,9 +34,11 @@
 #define RMIG_WIRE_FLAG_LANES 0x00020000u
 /* Source: it can make use of what the destination's flag says: all RAM there reads zero. */
 #define RMIG_WIRE_FLAG_RAM_ZERO 0x00040000u
+/* Source: it unregisters what it does not use. Destination: it has a budget, and takes that. */
+#define RMIG_WIRE_FLAG_PIN_BUDGET 0x00080000u
 #define RMIG_WIRE_FLAGS_KNOWN                                                                      \
     (RMIG_WIRE_FLAG_PIN_ALL | RMIG_WIRE_FLAG_MULTI_REGISTER | RMIG_WIRE_FLAG_LANES |               \
-     RMIG_WIRE_FLAG_RAM_ZERO)
+     RMIG_WIRE_FLAG_RAM_ZERO | RMIG_WIRE_FLAG_PIN_BUDGET)
 
 enum rmig_wire_type {
     RMIG_WIRE_NONE = 0,
@@ -77,7 +79,8 @@ int rmig_wire_decode_header(const uint8_t *buf, size_t received_bytes,
 
 /*
  * Private data of connect and accept. The first 8 bytes are QEMU's; behind them, only with
- * FLAG_LANES: u64 session, u32 lane (0 = the first connection), u32 number of lanes.
+ * FLAG_LANES: u64 session, u32 lane (0 = the first connection), u32 number of lanes; then, only with
+ * FLAG_PIN_BUDGET: u64 the destination's budget.
  */
 struct rmig_wire_private {
     uint32_t version;
@@ -85,8 +88,12 @@ struct rmig_wire_private {
     uint64_t session;
     uint32_t lane;
     uint32_t nlanes;
+    uint64_t pin_budget_bytes; /* of guest RAM at the destination; 0 in a request */
 };
-#define RMIG_WIRE_PRIVATE_MAX_BYTES 24u
+#define RMIG_WIRE_PRIVATE_LANES_BYTES 16u
+#define RMIG_WIRE_PRIVATE_BUDGET_BYTES 8u
+#define RMIG_WIRE_PRIVATE_MAX_BYTES                                                                \
+    (RMIG_WIRE_PRIVATE_DATA_BYTES + RMIG_WIRE_PRIVATE_LANES_BYTES + RMIG_WIRE_PRIVATE_BUDGET_BYTES)
 /* Writes RMIG_WIRE_PRIVATE_MAX_BYTES at most. Returns: the bytes written. */
 size_t rmig_wire_encode_private(uint8_t *buf, const struct rmig_wire_private *priv);
 /* Unknown flags are masked away. Returns: 0; -EPROTO too short, other version, bad lane figures. */

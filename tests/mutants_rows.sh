@@ -13,7 +13,7 @@ A3@a later error overwrites the first@stream/sticky.c@0,/if (first == 0) {/s//if
 A3@no default message@stream/sticky.c@s/rmig_err_set(err, code, "stream: error %d: %s", -code, strerror(-code));/rmig_err_set(err, code, " ");/@stream@stream/object@error__default_message_names_the_errno
 A4@the second stream answers first@stream/in_object.c@s/return rc == 0 \&\& in ? rmig_in_error(in, err) : rc;/return in \&\& rmig_in_error(in, NULL) ? rmig_in_error(in, err) : rc;/@stream@stream/object@any_error__first_stream_then_second_and_either_may_be_absent
 A5@a put goes on after an error@stream/out.c@s/while (len_bytes \&\& !failed(out)) {/while (len_bytes) {/@stream@stream/object@error__puts_do_nothing_after_it
-A5@what is buffered is handed out after an error@stream/in.c@s/if (buffered(in) < len_bytes || rmig_sticky_code(&in->error) < 0) {/if (buffered(in) < len_bytes) {/@stream@stream/in@error__no_read_answers_with_data_after_it
+A5@what is buffered is handed out after an error@stream/in.c@s/buffered(in) >= len_bytes \&\& rmig_sticky_code(&in->error) == 0, 1/buffered(in) >= len_bytes, 1/@stream@stream/in@error__no_read_answers_with_data_after_it
 A6@shutdown does not fail the stream@stream/in_object.c@s/^    rmig_sticky_set(&in->error, "input stream", -EIO, "input stream: shut down");$//@stream@stream/in@shutdown__short_read_is_not_taken_for_data
 A6@a shutdown that fails keeps its errno@stream/mode.c@s/    if (rc != -ENOSYS)/    if (0)/@stream@stream/object@shutdown__that_fails_is_EIO_with_the_cause
 A7@close forgets the first error@stream/out_object.c@s/return rc < 0 ? rc : close_rc;/return close_rc;/@stream@stream/object@close__first_error_comes_before_the_close_error
@@ -40,11 +40,11 @@ B11@an input that moves keeps its buffer@stream/in_object.c@/SEEK_CUR \&\&/,/see
 C1@pending bytes stay where they are@stream/in.c@s/^        memmove(in->buf, in->pos, pending);$/        (void)0;/@stream@stream/in@fill__pending_bytes_move_to_the_front
 C1@would block sticks@stream/in.c@s/^            return -EAGAIN;$/            return rmig_stream_in_fail(in, -EAGAIN, NULL);/@stream@stream/in@fill__would_block_does_not_stick_if_non_blocking
 C2@one read has to do@stream/in.c@s/    while (rc == 0 \&\& buffered(in) < len_bytes)/    if (rc == 0 \&\& buffered(in) < len_bytes)/@stream@stream/in@peek__gathers_over_short_reads
-C3@a number keeps the order of the wire@stream/in.c@s/\*v_p = rmig_load_be16(p);/memcpy(v_p, p, 2);/@stream@stream/in@get_numbers__are_big_endian
+C3@a number keeps the order of the wire@stream/in.c@s/    \*v_p = rmig_load_be16(in->pos);/    memcpy(v_p, in->pos, 2);/@stream@stream/in@get_numbers__are_big_endian
 C4@a get in place copies@stream/in.c@s/^    \*buf_p = in->pos;$/    memcpy(fallback, in->pos, len_bytes), *buf_p = fallback;/@stream@stream/in@get_in_place__no_copy_where_it_fits
 C5@a partial read at a position is no error@stream/in_object.c@s/    if ((size_t)n != len_bytes)/    if (0)/@stream@stream/in@get_buffer_at__reads_there_and_stays_here
 C6@the same bytes are copied again@stream/copy.c@s/^        in->pos += n;$//@stream@stream/in@copy_to_fd__buffered_bytes_first
-C7@an error is answered with success@stream/in.c@/^static inline int take/,/^}/s/            return rc;/            return *p = in->pos, 0;/@stream@stream/in@get__error_is_never_data
+C7@an error is answered with success@stream/in.c@/^static .*int get_slowly/,/^}/s/        return rc;/        return 0;/@stream@stream/in@get__error_is_never_data
 D1@the exact figure does not flush@stream/rate.c@s/^    rmig_out_flush(out);$//@stream@stream/object@transferred__exact_flushes_and_fast_does_not
 D2@what a transport moved is not credited@stream/rate.c@s/^    out->credited_bytes += nbytes;$//@stream@stream/object@credit__bytes_moved_outside_count_as_transferred
 D3@the limit itself is too much@stream/rate.c@s/used > out->rate_limit_bytes/used >= out->rate_limit_bytes/@stream@stream/rate@rate__copied_referenced_and_credited_bytes_alike

@@ -77,9 +77,9 @@ static void find_padding(const char *record, const uint8_t *encoded, const uint8
     }
 }
 
-/* Both first bytes are such that flags has LANES: without it private data is shorter. */
-#define FIRST 0x10
-#define SECOND 0x20
+/* Both first bytes are such that flags has LANES and PIN_BUDGET: without them private data is shorter. */
+#define FIRST 0x18
+#define SECOND 0x28
 #define FILL(record, member) fill(&s.member, sizeof(s.member), FIRST);
 #define FIND(record, member)                                                \
     fill(&s.member, sizeof(s.member), SECOND);                              \

@@ -6,8 +6,10 @@ int main(void)
 {
     static const suite_fn suites[] = {
         rdma_batch_suite,
+        rdma_pins_suite,
         rdma_wire_suite,
 #ifdef TEST_VERBS
+        rdma_budget_suite,
         rdma_chunk_suite,
         rdma_dest_suite,
         rdma_lanes_suite,

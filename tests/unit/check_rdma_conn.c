@@ -76,10 +76,10 @@ START_TEST(connect__what_is_asked_for)
     static const struct {
         bool pin_all;
         uint32_t nqueue_pairs, flags, nlanes;
-    } cases[] = { { false, 0, 0x00050000, 1 },
-                  { true, 1, 0x00050001, 1 },
-                  { false, 4, 0x00070000, 4 },
-                  { true, 99, 0x00070001, 8 } };
+    } cases[] = { { false, 0, 0x000d0000, 1 },
+                  { true, 1, 0x000d0001, 1 },
+                  { false, 4, 0x000f0000, 4 },
+                  { true, 99, 0x000f0001, 8 } };
     struct raw_peer *peer;
     struct task task;
     const uint8_t *data;

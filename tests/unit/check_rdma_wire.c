@@ -274,7 +274,7 @@ START_TEST(private__lanes_round_trip)
     for (uint32_t nlanes = 1; nlanes <= RMIG_WIRE_LANES_MAX; nlanes++)
         for (uint32_t lane = 0; lane < nlanes; lane++) {
             struct rmig_wire_private in = { 1, RMIG_WIRE_FLAGS_KNOWN, 0x123456789abcdef0, lane,
-                                            nlanes };
+                                            nlanes, 0xfedcba987654321 };
             struct rmig_wire_private out;
             struct rmig_err err = RMIG_ERR_INIT;
             uint8_t buf[RMIG_WIRE_PRIVATE_MAX_BYTES];
@@ -285,18 +285,21 @@ START_TEST(private__lanes_round_trip)
             ck_assert_uint_eq(out.session, in.session);
             ck_assert_uint_eq(out.lane, lane);
             ck_assert_uint_eq(out.nlanes, nlanes);
+            ck_assert_uint_eq(out.pin_budget_bytes, in.pin_budget_bytes);
         }
 }
 END_TEST
 
 START_TEST(private__missing_or_short_is_EPROTO)
 {
-    struct rmig_wire_private priv = { .version = 1, .flags = RMIG_WIRE_FLAG_LANES, .nlanes = 2 };
+    static const uint32_t flags[] = { 0, RMIG_WIRE_FLAG_LANES, RMIG_WIRE_FLAG_PIN_BUDGET,
+                                      RMIG_WIRE_FLAG_LANES | RMIG_WIRE_FLAG_PIN_BUDGET };
+    struct rmig_wire_private priv = { .version = 1, .flags = flags[_i], .nlanes = 2 };
     struct rmig_wire_private out = { .version = 77 };
     uint8_t buf[RMIG_WIRE_PRIVATE_MAX_BYTES];
+    size_t len_bytes = rmig_wire_encode_private(buf, &priv);
 
-    rmig_wire_encode_private(buf, &priv);
-    for (size_t n = 0; n < sizeof(buf); n++) {
+    for (size_t n = 0; n < len_bytes; n++) {
         struct rmig_err err = RMIG_ERR_INIT;
         uint8_t *cut = malloc(n ? n : 1);
 
@@ -598,7 +601,7 @@ START_TEST(private__seeded_mutations_never_pass_unsound)
 {
     uint64_t count = suite_figure("RMIG_MUTATIONS", 1000000), accepted = 0;
     uint64_t seed = 0x2545f4914f6cdd1d;
-    struct rmig_wire_private in = { 1, RMIG_WIRE_FLAGS_KNOWN, 42, 1, 4 };
+    struct rmig_wire_private in = { 1, RMIG_WIRE_FLAGS_KNOWN, 42, 1, 4, 7 };
     size_t size = 64, len;
     uint8_t original[64] = { 0 }, *room = malloc(2 * size);
 
@@ -619,8 +622,8 @@ START_TEST(private__seeded_mutations_never_pass_unsound)
         ck_assert_uint_eq(out.version, RMIG_WIRE_VERSION);
         ck_assert_uint_eq(out.flags & ~RMIG_WIRE_FLAGS_KNOWN, 0);
         ck_assert(out.nlanes >= 1 && out.nlanes <= RMIG_WIRE_LANES_MAX && out.lane < out.nlanes);
-        ck_assert(mutated >= (out.flags & RMIG_WIRE_FLAG_LANES ? RMIG_WIRE_PRIVATE_MAX_BYTES
-                                                               : RMIG_WIRE_PRIVATE_DATA_BYTES));
+        ck_assert_uint_ge(mutated, 8 + (out.flags & RMIG_WIRE_FLAG_LANES ? 16 : 0) +
+                                       (out.flags & RMIG_WIRE_FLAG_PIN_BUDGET ? 8 : 0));
     }
     ck_assert(count < 10000 || (accepted > 0 && accepted < count));
     free(room);
@@ -648,7 +651,7 @@ Suite *rdma_wire_suite(void)
     suite_add_tcase(suite, priv);
     tcase_add_loop_test(priv, private__stock_bytes_are_as_captured, 0, 2);
     tcase_add_test(priv, private__lanes_round_trip);
-    tcase_add_test(priv, private__missing_or_short_is_EPROTO);
+    tcase_add_loop_test(priv, private__missing_or_short_is_EPROTO, 0, 4);
     tcase_add_loop_test(priv, private__other_version_is_EPROTO, 0, 4);
     tcase_add_test(priv, private__unknown_flags_are_masked);
     tcase_add_loop_test(priv, private__bad_lane_figures_are_EPROTO, 0, 6);

@@ -111,17 +111,59 @@ START_TEST(save__failing_call_is_told)
 }
 END_TEST
 
-START_TEST(save__pin_budget_is_kept)
+/* A stock destination keeps all that was registered: only this side gives up. */
+START_TEST(budget__of_this_side_is_kept)
+{
+    f.params.pin_budget_bytes = 5 * MIB;
+    begin(_i ? RMIG_WIRE_FLAG_MULTI_REGISTER : 0);
+    for (unsigned pass = 0; pass < 3; pass++) {
+        must_save(0, 0, 20 * MIB);
+        must_save(2, 0, lengths[2]);
+        must_save(0, 22 * MIB, PAGE);
+        end();
+        ck_assert_uint_le(source.local.peak_pinned_bytes, 5 * MIB);
+    }
+    ck_assert_mem_eq(copy.blocks[0].host, ram.blocks[0].host, 20 * MIB);
+    ck_assert_mem_eq(copy.blocks[2].host, ram.blocks[2].host, lengths[2]);
+    ck_assert_uint_eq(dest.most_chunks, 25); /* each asked for once */
+    ck_assert_uint_ge(source.local.registrations, 3 * (25 - 5));
+}
+END_TEST
+
+START_TEST(budget__of_the_destination_is_kept)
+{
+    f.peer_pin_budget_bytes = (uint64_t)(_i + 1) * MIB;
+    begin(RMIG_WIRE_FLAG_MULTI_REGISTER | RMIG_WIRE_FLAG_PIN_BUDGET);
+    for (unsigned pass = 0; pass < 3; pass++) {
+        must_save(0, 0, 20 * MIB);
+        must_save(2, 0, lengths[2]);
+        must_save(0, 22 * MIB, PAGE);
+        end();
+    }
+    ck_assert_uint_le(dest.most_chunks, (unsigned)_i + 1);
+    ck_assert_uint_gt(dest.nunregister, 0);
+    ck_assert_mem_eq(copy.blocks[0].host, ram.blocks[0].host, 20 * MIB);
+    ck_assert_mem_eq(copy.blocks[2].host, ram.blocks[2].host, lengths[2]);
+}
+END_TEST
+
+static bool miscount(struct raw_dest *d, struct raw_answer *answer)
+{
+    (void)d;
+    if (answer->type == RMIG_WIRE_UNREGISTER_FINISHED)
+        answer->repeat++;
+    return true;
+}
+
+START_TEST(budget__answer_for_other_chunks_is_EPROTO)
 {
     int rc;
 
-    f.params.pin_budget_bytes = 16 * MIB;
-    begin(0);
+    f.peer_pin_budget_bytes = 4 * MIB;
+    begin(RMIG_WIRE_FLAG_MULTI_REGISTER | RMIG_WIRE_FLAG_PIN_BUDGET);
+    dest.tamper = miscount;
     rc = save(0, 0, 20 * MIB);
-    if (rc >= 0)
-        rc = rmig_rdma_source_after(&source, RMIG_HOOK_ROUND, &err);
-    ck_assert_failed(rc, -EDQUOT, &err, "budget");
-    ck_assert_uint_le(counts().registered_bytes, RMIG_CTRL_PINNED_BYTES + 16 * MIB);
+    ck_assert_failed(rc, -EPROTO, &err, "UNREGISTER_FINISHED: for ");
 }
 END_TEST
 
@@ -255,7 +297,9 @@ int main(void)
     tcase_add_loop_test(writes, save__the_send_queue_never_overflows, 0, 12);
     tcase_add_loop_test(writes, save__failed_write_is_told_with_its_status, 0, NSTATUSES);
     tcase_add_loop_test(writes, save__failing_call_is_told, 0, 5 * FAILING_EACH);
-    tcase_add_test(writes, save__pin_budget_is_kept);
+    tcase_add_loop_test(writes, budget__of_this_side_is_kept, 0, 2);
+    tcase_add_loop_test(writes, budget__of_the_destination_is_kept, 0, 6);
+    tcase_add_test(writes, budget__answer_for_other_chunks_is_EPROTO);
     tcase_add_loop_test(writes, save__destination_cannot_write_to_the_source, 0, 4);
     tcase_add_loop_test(lanes, lanes__memory_arrives_whole, 2, RMIG_WIRE_LANES_MAX + 1);
     tcase_add_loop_test(lanes, lanes__failed_write_on_any_is_told, 0, 8);

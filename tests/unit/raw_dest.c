@@ -48,6 +48,25 @@ static void on_blocks_request(struct raw_dest *dest)
     answer(dest, RMIG_WIRE_RAM_BLOCKS_RESULT, 1, dest->nblocks * RMIG_WIRE_BLOCK_BYTES);
 }
 
+/* The chunks of a record. Returns: false if it makes no sense. */
+static bool chunks_of(const struct raw_dest *dest, const struct rmig_wire_register *reg,
+                      uint64_t *first_p, uint64_t *end_p)
+{
+    const struct rmig_block *block;
+    uint64_t first, end;
+
+    if (reg->block_index >= dest->nblocks)
+        return false;
+    block = &dest->blocks[reg->block_index];
+    first = (reg->ram_addr - RAW_DEST_RAM_ADDR(reg->block_index)) / CHUNK_BYTES;
+    end = first + reg->extra_chunks + 1;
+    *first_p = first;
+    *end_p = end;
+    return reg->ram_addr >= RAW_DEST_RAM_ADDR(reg->block_index) &&
+           first * CHUNK_BYTES < block->len_bytes && reg->extra_chunks < RAW_DEST_CHUNKS_MAX &&
+           (end - 1) * CHUNK_BYTES < block->len_bytes && end <= RAW_DEST_CHUNKS_MAX;
+}
+
 /* Registers the chunks of one record. Returns: the key, 0 if the record makes no sense. */
 static uint32_t register_chunks(struct raw_dest *dest, const struct rmig_wire_register *reg)
 {
@@ -55,17 +74,9 @@ static uint32_t register_chunks(struct raw_dest *dest, const struct rmig_wire_re
     const struct rmig_block *block;
     uint64_t first, end, len;
 
-    if (reg->block_index >= dest->nblocks)
-        return 0;
-    block = &dest->blocks[reg->block_index];
-    first = (reg->ram_addr - RAW_DEST_RAM_ADDR(reg->block_index)) / CHUNK_BYTES;
-    end = first + reg->extra_chunks + 1;
-    if (reg->ram_addr < RAW_DEST_RAM_ADDR(reg->block_index) || first * CHUNK_BYTES >= block->len_bytes ||
-        reg->extra_chunks >= RAW_DEST_CHUNKS_MAX ||
-        (end - 1) * CHUNK_BYTES >= block->len_bytes || end > RAW_DEST_CHUNKS_MAX)
-        return 0;
-    if (dest->keys[reg->block_index][first])
+    if (!chunks_of(dest, reg, &first, &end) || dest->keys[reg->block_index][first])
         return 0; /* ours never asks twice */
+    block = &dest->blocks[reg->block_index];
     len = (end - first) * CHUNK_BYTES;
     if (len > block->len_bytes - first * CHUNK_BYTES)
         len = block->len_bytes - first * CHUNK_BYTES;
@@ -73,6 +84,9 @@ static uint32_t register_chunks(struct raw_dest *dest, const struct rmig_wire_re
                             RMIG_RDMA_WRITE_REMOTE, &mr));
     for (uint64_t c = first; c < end; c++)
         dest->keys[reg->block_index][c] = mr.rkey;
+    dest->nchunks += (unsigned)(end - first);
+    if (dest->nchunks > dest->most_chunks)
+        dest->most_chunks = dest->nchunks;
     return mr.rkey;
 }
 
@@ -100,6 +114,31 @@ static void on_register(struct raw_dest *dest, const struct raw_msg *msg)
     }
     dest->nregister++;
     answer(dest, RMIG_WIRE_REGISTER_RESULT, msg->repeat, n * RMIG_WIRE_RESULT_BYTES);
+}
+
+/* Forgets the keys; the device would still take them. */
+static void on_unregister(struct raw_dest *dest, const struct raw_msg *msg)
+{
+    if (!dest->unregisters || msg->repeat == 0 ||
+        msg->len_bytes != msg->repeat * RMIG_WIRE_REGISTER_BYTES) {
+        fail(dest, -EPROTO);
+        return;
+    }
+    for (uint32_t i = 0; i < msg->repeat; i++) {
+        struct rmig_wire_register reg;
+        uint64_t first, end;
+
+        rmig_wire_decode_register(msg->payload + (size_t)i * RMIG_WIRE_REGISTER_BYTES, &reg);
+        if (!chunks_of(dest, &reg, &first, &end) || !dest->keys[reg.block_index][first]) {
+            fail(dest, -ERANGE);
+            return;
+        }
+        for (uint64_t c = first; c < end; c++)
+            dest->keys[reg.block_index][c] = 0;
+        dest->nchunks -= (unsigned)(end - first);
+    }
+    dest->nunregister++;
+    answer(dest, RMIG_WIRE_UNREGISTER_FINISHED, msg->repeat, 0);
 }
 
 static void on_compress(struct raw_dest *dest, const struct raw_msg *msg)
@@ -134,6 +173,9 @@ static void on_message(struct raw_dest *dest, const struct raw_msg *msg)
         break;
     case RMIG_WIRE_REGISTER_REQUEST:
         on_register(dest, msg);
+        break;
+    case RMIG_WIRE_UNREGISTER_REQUEST:
+        on_unregister(dest, msg);
         break;
     case RMIG_WIRE_COMPRESS:
         on_compress(dest, msg);

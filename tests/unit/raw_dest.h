@@ -29,6 +29,7 @@ struct raw_dest {
     uint32_t nblocks;
     bool pin_all;
     bool multi;                 /* answers n records with n; a stock one answers one */
+    bool unregisters;           /* a budget was agreed */
     bool silent;                /* says nothing any more, not even READY */
     bool (*tamper)(struct raw_dest *dest, struct raw_answer *answer);
     void *opaque;
@@ -38,6 +39,8 @@ struct raw_dest {
     unsigned nanswers; /* sent, of any type */
     unsigned nready, nregister, ncompress, nfinished, nfile;
     uint64_t file_bytes;
+    unsigned nunregister;       /* requests */
+    unsigned nchunks, most_chunks; /* registered now, and at any time */
     uint32_t keys[RAW_DEST_BLOCKS_MAX][RAW_DEST_CHUNKS_MAX]; /* 0 = not registered */
     uint8_t scratch[RMIG_WIRE_PAYLOAD_MAX_BYTES];
 };

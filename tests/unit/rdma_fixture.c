@@ -166,7 +166,7 @@ struct rmig_transport_params fixture_params(void)
 
 const void *stock_private(uint32_t flags)
 {
-    static uint8_t bytes[RMIG_WIRE_PRIVATE_DATA_BYTES];
+    static uint8_t bytes[RMIG_WIRE_PRIVATE_MAX_BYTES];
 
     rmig_store_be32(bytes, RMIG_WIRE_VERSION);
     rmig_store_be32(bytes + 4, flags);
@@ -202,6 +202,9 @@ static void accept_requests(void *opaque)
     while (raw_take_request(f->listener, &f->peer_opts, 0, &peer) == 0) {
         memcpy(answer, raw_private(peer)->private_data, sizeof(answer));
         rmig_store_be32(answer + 4, rmig_load_be32(answer + 4) & a->flags);
+        if (a->flags & RMIG_WIRE_FLAG_PIN_BUDGET)
+            rmig_store_be64(answer + (rmig_load_be32(answer + 4) & RMIG_WIRE_FLAG_LANES ? 24 : 8),
+                            f->peer_pin_budget_bytes);
         if (!f->peer_opts.private_data)
             raw_set_private(peer, answer, sizeof(answer));
         ck_assert_int_eq(raw_accept_request(peer), 0);
@@ -260,7 +263,9 @@ void dest_fixture_connect(struct dest_fixture *f, uint32_t flags)
 
     if (!f->peer_opts.private_data) {
         f->peer_opts.private_data = stock_private(flags);
-        f->peer_opts.private_data_len_bytes = RMIG_WIRE_PRIVATE_DATA_BYTES;
+        f->peer_opts.private_data_len_bytes =
+            RMIG_WIRE_PRIVATE_DATA_BYTES +
+            (flags & RMIG_WIRE_FLAG_PIN_BUDGET ? RMIG_WIRE_PRIVATE_BUDGET_BYTES : 0);
     }
     ck_assert_int_eq(raw_connect_start(f->port, &f->peer_opts, &f->peer), 0);
     fabric_set_idle_hook(FABRIC_PASSIVE, poll_peer, f->peer);
@@ -371,6 +376,7 @@ void private_of(uint8_t *bytes, uint32_t version, uint32_t flags, uint64_t sessi
     rmig_store_be64(bytes + 8, session);
     rmig_store_be32(bytes + 16, lane);
     rmig_store_be32(bytes + 20, nlanes);
+    rmig_store_be64(bytes + 24, 0);
 }
 
 struct call_failure failure_of(enum api api)

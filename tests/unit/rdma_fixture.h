@@ -69,6 +69,7 @@ struct source_fixture {
     struct rmig_transport_params params; /* set before connecting */
     struct raw_opts peer_opts;
     struct rmig_rdma_conn conn;
+    uint64_t peer_pin_budget_bytes; /* what the peer says, where it has that flag */
     struct raw_listener *listener;
     struct raw_peer *peer;
     struct raw_peer *lanes[RMIG_WIRE_LANES_MAX]; /* beyond the first */
@@ -129,7 +130,7 @@ void assert_nothing_left(enum fabric_side side);
 /* Open file descriptors of this process. */
 unsigned count_fds(void);
 
-/* 24 bytes of private data, as they are on the wire. */
+/* RMIG_WIRE_PRIVATE_MAX_BYTES of private data, as they are on the wire with lanes and a budget of 0. */
 void private_of(uint8_t *bytes, uint32_t version, uint32_t flags, uint64_t session, uint32_t lane,
                 uint32_t nlanes);
 
@@ -141,7 +142,7 @@ struct cm_case {
 #define CM_CASES 14
 extern const struct cm_case cm_cases[CM_CASES];
 
-/* A version-1 private data block with these flags, in static storage. */
+/* A version-1 private data block with these flags and zeros behind them, in static storage. */
 const void *stock_private(uint32_t flags);
 
 #endif

@@ -74,6 +74,7 @@ static inline void connect_with(uint32_t flags)
     dest.nblocks = copy.nblocks;
     dest.pin_all = flags & RMIG_WIRE_FLAG_PIN_ALL;
     dest.multi = flags & RMIG_WIRE_FLAG_MULTI_REGISTER;
+    dest.unregisters = flags & RMIG_WIRE_FLAG_PIN_BUDGET;
     fabric_set_idle_hook(FABRIC_ACTIVE, step, &dest);
     message_log_start(&wire);
     rmig_rdma_source_init(&source, &f.conn);

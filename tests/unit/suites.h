@@ -47,6 +47,7 @@ Suite *hooks_zero_suite(void);
 
 Suite *rdma_accept_suite(void);
 Suite *rdma_batch_suite(void);
+Suite *rdma_budget_suite(void);
 Suite *rdma_channel_suite(void);
 Suite *rdma_chunk_suite(void);
 Suite *rdma_conn_suite(void);
@@ -54,6 +55,7 @@ Suite *rdma_ctrl_suite(void);
 Suite *rdma_dest_suite(void);
 Suite *rdma_lanes_suite(void);
 Suite *rdma_move_suite(void);
+Suite *rdma_pins_suite(void);
 Suite *rdma_plugin_suite(void);
 Suite *rdma_pump_suite(void);
 Suite *rdma_source_suite(void);
