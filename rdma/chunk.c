@@ -9,7 +9,7 @@
 #include "common/overflow.h"
 
 int rmig_rdma_chunks_init(struct rmig_rdma_chunks *chunks, struct rmig_rdma_verbs *verbs,
-                          const struct rmig_blocks *table, enum rmig_rdma_access access,
+                          const struct rmig_blocks *table, unsigned access,
                           uint64_t budget_bytes, struct rmig_err *err)
 {
     *chunks = (struct rmig_rdma_chunks){ .verbs = verbs, .table = table, .access = access,
@@ -43,6 +43,12 @@ void rmig_rdma_chunks_release(struct rmig_rdma_chunks *chunks)
     chunks->nregions = 0;
     chunks->capacity = 0;
     chunks->pinned_bytes = 0;
+}
+
+static uint64_t pinned_bytes(const struct rmig_rdma_chunks *chunks,
+                             const struct rmig_rdma_region *region)
+{
+    return chunks->access & RMIG_RDMA_ON_DEMAND ? 0 : region->len_bytes;
 }
 
 static int grow(struct rmig_rdma_chunks *chunks, struct rmig_err *err)
@@ -121,7 +127,7 @@ int rmig_rdma_chunks_register(struct rmig_rdma_chunks *chunks, uint32_t block_in
     chunks->nregions++;
     chunks->registrations++;
     point_to(chunks, chunks->nregions - 1, chunks->nregions);
-    chunks->pinned_bytes += len_bytes;
+    chunks->pinned_bytes += pinned_bytes(chunks, region);
     chunks->peak_pinned_bytes = rmig_max_u64(chunks->peak_pinned_bytes, chunks->pinned_bytes);
     *region_p = region;
     return 0;
@@ -139,7 +145,7 @@ int rmig_rdma_chunks_deregister(struct rmig_rdma_chunks *chunks, uint32_t block_
                             (unsigned long long)(first + count - 1));
     index = (uint32_t)(found - chunks->regions);
     rmig_rdma_verbs_dereg_mr(&chunks->regions[index].mr);
-    chunks->pinned_bytes -= found->len_bytes;
+    chunks->pinned_bytes -= pinned_bytes(chunks, found);
     point_to(chunks, index, 0);
     chunks->nregions = last;
     if (index == last)

@@ -27,14 +27,14 @@ struct rmig_rdma_region {
 struct rmig_rdma_chunks {
     struct rmig_rdma_verbs *verbs;
     const struct rmig_blocks *table;
-    enum rmig_rdma_access access;
+    unsigned access; /* as rmig_rdma_verbs_reg_mr() takes it */
     uint32_t **region_of; /* per block, per chunk: index + 1 in regions, 0 = none */
     struct rmig_rdma_region *regions;
     uint32_t nregions;
     uint64_t registrations; /* ever made */
     uint32_t capacity;
     uint64_t budget_bytes; /* most to have pinned, 0 = no limit */
-    uint64_t pinned_bytes;
+    uint64_t pinned_bytes; /* of regions that are not on demand */
     uint64_t peak_pinned_bytes;
 };
 
@@ -56,7 +56,7 @@ static inline uint32_t rmig_rdma_pin_time_ms(uint64_t ram_bytes)
 
 /* Requires: table outlives the object. Returns: 0, -ENOMEM. */
 int rmig_rdma_chunks_init(struct rmig_rdma_chunks *chunks, struct rmig_rdma_verbs *verbs,
-                          const struct rmig_blocks *table, enum rmig_rdma_access access,
+                          const struct rmig_blocks *table, unsigned access,
                           uint64_t budget_bytes, struct rmig_err *err);
 
 /* Deregister everything. Fine on a zeroed object. */

@@ -145,6 +145,11 @@ static int make_qp(struct rmig_rdma_conn *conn, unsigned lane,
         return rc;
     if (lane != 0)
         return init_marks(conn, lane, err);
+    conn->on_demand = (params->flags & RMIG_TRANSPORT_ON_DEMAND) &&
+                      rmig_rdma_verbs_has_on_demand(verbs);
+    if ((params->flags & RMIG_TRANSPORT_ON_DEMAND) && !conn->on_demand)
+        rmig_log(RMIG_LOG_INFO, "RDMA device %.64s has no on-demand paging: guest RAM is pinned",
+                 device.name);
     return rmig_rdma_ctrl_init(&conn->ctrl, &conn->pump, verbs, conn->is_source,
                                conn->idle_timeout_ms, err);
 }

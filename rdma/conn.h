@@ -23,6 +23,7 @@ struct rmig_rdma_conn {
     bool ram_is_zero;    /* the destination's RAM, as it says: no page was written yet */
     uint32_t max_writes; /* RDMA writes that may be outstanding on one queue pair */
     uint32_t idle_timeout_ms;
+    bool on_demand;                 /* guest RAM is not pinned: the device faults it in */
     uint64_t pin_budget_bytes;      /* this side's, 0 = none */
     bool unregister;                /* agreed: the source gives back what it does not use */
     uint64_t peer_pin_budget_bytes; /* source: the destination's, 0 = none that it tells of */

@@ -69,7 +69,9 @@ int rmig_rdma_dest_set_blocks(struct rmig_rdma_dest *dest, const struct rmig_blo
         base += (blocks[i].len_bytes / RAM_ADDR_GAP + 2) * RAM_ADDR_GAP;
     }
     return rmig_rdma_chunks_init(&dest->chunks, dest->conn->ctrl.verbs, &dest->table,
-                                 RMIG_RDMA_WRITE_REMOTE, budget_bytes(dest->conn), err);
+                                 RMIG_RDMA_WRITE_REMOTE |
+                                     (dest->conn->on_demand ? RMIG_RDMA_ON_DEMAND : 0),
+                                 budget_bytes(dest->conn), err);
 }
 
 int rmig_rdma_dest_list_block(struct rmig_rdma_dest *dest, const char *name, struct rmig_err *err)

@@ -45,6 +45,8 @@ void rmig_rdma_source_release(struct rmig_rdma_source *source)
 /* What is registered is registered at both ends, and kept within the smaller of their budgets. */
 static uint64_t pin_budget(const struct rmig_rdma_conn *conn)
 {
+    if (conn->on_demand) /* nothing is pinned here */
+        return conn->peer_pin_budget_bytes;
     if (conn->pin_budget_bytes && conn->peer_pin_budget_bytes)
         return rmig_min_u64(conn->pin_budget_bytes, conn->peer_pin_budget_bytes);
     return rmig_max_u64(conn->pin_budget_bytes, conn->peer_pin_budget_bytes);
@@ -54,7 +56,7 @@ static int check_pin_all(const struct rmig_rdma_source *source, struct rmig_err 
 {
     uint64_t budget_bytes = source->conn->pin_budget_bytes;
 
-    if (!budget_bytes || source->table.total_bytes <= budget_bytes)
+    if (!budget_bytes || source->conn->on_demand || source->table.total_bytes <= budget_bytes)
         return 0;
     return rmig_err_set(err, -EDQUOT,
                         "all RAM, %.1f MiB, is to be pinned, but the pin budget is %.1f MiB; pin it on "
@@ -90,7 +92,9 @@ int rmig_rdma_source_set_blocks(struct rmig_rdma_source *source, const struct rm
              : rmig_rdma_pins_init(&source->pins, &source->table, pin_budget(source->conn), err);
     return rc < 0 ? rc
                   : rmig_rdma_chunks_init(&source->local, source->conn->ctrl.verbs, &source->table,
-                                          RMIG_RDMA_READ_LOCAL, 0, err);
+                                          RMIG_RDMA_READ_LOCAL |
+                                              (source->conn->on_demand ? RMIG_RDMA_ON_DEMAND : 0),
+                                          0, err);
 }
 
 /* --- block exchange --------------------------------------------------------------------------- */

@@ -303,6 +303,15 @@ int rmig_rdma_verbs_query_device(struct rmig_rdma_verbs *v, struct rmig_rdma_dev
     return 0;
 }
 
+bool rmig_rdma_verbs_has_on_demand(const struct rmig_rdma_verbs *v)
+{
+    struct ibv_device_attr_ex attr = { .comp_mask = 0 };
+
+    return ibv_query_device_ex(v->id->verbs, NULL, &attr) == 0 &&
+           (attr.odp_caps.general_caps & IBV_ODP_SUPPORT) &&
+           (attr.odp_caps.per_transport_caps.rc_odp_caps & IBV_ODP_SUPPORT_WRITE);
+}
+
 int rmig_rdma_verbs_set_ack_timeout(struct rmig_rdma_verbs *v, uint8_t exponent,
                                     struct rmig_err *err)
 {
@@ -676,13 +685,17 @@ static int reg_error(int e, uint64_t len_bytes, struct rmig_err *err)
 }
 
 int rmig_rdma_verbs_reg_mr(struct rmig_rdma_verbs *v, void *addr, uint64_t len_bytes,
-                           enum rmig_rdma_access access, struct rmig_rdma_mr *mr_p,
-                           struct rmig_err *err)
+                           unsigned access, struct rmig_rdma_mr *mr_p, struct rmig_err *err)
 {
-    int flags = access == RMIG_RDMA_WRITE_REMOTE  ? IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE
-                : access == RMIG_RDMA_WRITE_LOCAL ? IBV_ACCESS_LOCAL_WRITE
-                                                  : 0;
+    static const int flags_of[] = {
+        [RMIG_RDMA_READ_LOCAL] = 0,
+        [RMIG_RDMA_WRITE_LOCAL] = IBV_ACCESS_LOCAL_WRITE,
+        [RMIG_RDMA_WRITE_REMOTE] = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE,
+    };
+    int flags = flags_of[access & ~RMIG_RDMA_ON_DEMAND] |
+                (access & RMIG_RDMA_ON_DEMAND ? IBV_ACCESS_ON_DEMAND : 0);
     struct ibv_mr *mr;
+
 
     errno = 0; /* not every provider sets it */
     mr = ibv_reg_mr(v->id->pd, addr, len_bytes, flags);

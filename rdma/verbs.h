@@ -131,6 +131,8 @@ int rmig_rdma_verbs_resolve_addr(struct rmig_rdma_verbs *v, const struct sockadd
 int rmig_rdma_verbs_resolve_route(struct rmig_rdma_verbs *v, int timeout_ms, struct rmig_err *err);
 int rmig_rdma_verbs_query_device(struct rmig_rdma_verbs *v, struct rmig_rdma_device_attr *attr_p,
                                  struct rmig_err *err);
+/* Can the device fault pages in, for RDMA writes from and to them? */
+bool rmig_rdma_verbs_has_on_demand(const struct rmig_rdma_verbs *v);
 /* Local ACK timeout of the queue pair: 4.096 us * 2^exponent. Before connect or accept. */
 int rmig_rdma_verbs_set_ack_timeout(struct rmig_rdma_verbs *v, uint8_t exponent,
                                     struct rmig_err *err);
@@ -177,12 +179,13 @@ const char *rmig_rdma_verbs_status_text(int status);
 
 /*
  * Registers [addr, addr + len_bytes). remote_write: the peer may write to it; else no access is
- * granted but to this side's own sends, receives (local_write) and writes.
+ * granted but to this side's own sends, receives (local_write) and writes. With RMIG_RDMA_ON_DEMAND
+ * it is not pinned: the device faults pages in.
  */
 enum rmig_rdma_access { RMIG_RDMA_READ_LOCAL, RMIG_RDMA_WRITE_LOCAL, RMIG_RDMA_WRITE_REMOTE };
+#define RMIG_RDMA_ON_DEMAND 0x100u
 int rmig_rdma_verbs_reg_mr(struct rmig_rdma_verbs *v, void *addr, uint64_t len_bytes,
-                           enum rmig_rdma_access access, struct rmig_rdma_mr *mr_p,
-                           struct rmig_err *err);
+                           unsigned access, struct rmig_rdma_mr *mr_p, struct rmig_err *err);
 /* Deregisters; a region without handle is fine. */
 void rmig_rdma_verbs_dereg_mr(struct rmig_rdma_mr *mr);
 int rmig_rdma_verbs_post_recv(struct rmig_rdma_verbs *v, uint64_t wr_id, void *addr,

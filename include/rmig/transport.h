@@ -56,6 +56,8 @@ struct rmig_host {
 
 /** Destination: all RAM reads zero and nobody has written to it; a source may be told. */
 #define RMIG_TRANSPORT_RAM_IS_ZERO 1u
+/** Do not pin guest RAM where the device can fault it in: slower per page, and no limit counts. */
+#define RMIG_TRANSPORT_ON_DEMAND 2u
 
 /** Options of a connection; zeroed memory (with struct_size set) is the default. */
 struct rmig_transport_params {
@@ -73,7 +75,7 @@ struct rmig_transport_params {
     uint64_t pin_budget_bytes;   /**< most bytes to have registered at once; 0 = no limit */
     struct rmig_cancel *cancel;  /**< may be NULL; borrowed until close */
     int cancel_fd;               /**< filled by the host from cancel; plugins use this one */
-    uint64_t flags;              /**< 0 or RMIG_TRANSPORT_RAM_IS_ZERO */
+    uint64_t flags;              /**< RMIG_TRANSPORT_* */
 };
 
 /** Figures of a connection. */

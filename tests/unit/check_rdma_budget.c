@@ -87,6 +87,26 @@ START_TEST(move__pin_all_needs_a_budget_for_all)
 }
 END_TEST
 
+/* A device that can fault pages in pins no guest RAM, under any limit; in mixed company each side has its way. */
+START_TEST(move__on_demand_pins_nothing)
+{
+    uint64_t most[2];
+
+    move_init(&move, 4, move_lengths);
+    move.source_params.flags = _i & 1 ? RMIG_TRANSPORT_ON_DEMAND : 0;
+    move.dest_params.flags = _i & 2 ? RMIG_TRANSPORT_ON_DEMAND : 0;
+    move.source_params.pin_all = _i & 4;
+    move.source_params.pin_budget_bytes = _i & 1 ? MIB : 0;
+    move_run(&move);
+    move_was_good(&move);
+    most[0] = move.source_stats.peak_pinned_bytes - RMIG_CTRL_PINNED_BYTES;
+    most[1] = move.dest_stats.peak_pinned_bytes - RMIG_CTRL_PINNED_BYTES;
+    ck_assert_uint_eq(most[0], _i & 1 ? 0 : move.saved.total_ram_bytes);
+    ck_assert_uint_eq(most[1], _i & 2 ? 0 : move.saved.total_ram_bytes);
+    ck_assert_uint_gt(move.dest_stats.registrations, 0);
+}
+END_TEST
+
 /* --- the destination -------------------------------------------------------------------------- */
 
 static void with_budget(uint64_t budget_bytes)
@@ -209,6 +229,7 @@ Suite *rdma_budget_suite(void)
     tcase_set_timeout(moves, 120);
     tcase_add_loop_test(moves, move__budget_is_kept_at_each_end, 0, NBUDGETS);
     tcase_add_loop_test(moves, move__pin_all_needs_a_budget_for_all, 0, 2);
+    tcase_add_loop_test(moves, move__on_demand_pins_nothing, 0, 8);
     suite_add_tcase(suite, dest_case);
     tcase_add_checked_fixture(dest_case, setup, teardown);
     tcase_add_loop_test(dest_case, accept__tells_its_budget_to_who_asks, 0, 4);
