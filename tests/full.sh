@@ -30,6 +30,9 @@ mutants-rows   7 a fault for every row of docs/stream-behaviours.md: its named t
 bench-stream   5 what the streams cost, beside memcpy, stdio, writev and iperf3
 bench-move     7 what a move of 4 GiB over TCP costs, beside a stock QEMU
 bench-prealloc 7 the same into memory that is there before the move
+bench-rdma     8 what a move over RDMA costs: beside the rate of the link and raw loops, and until its first page
+bench-rdma-qemu 7 what it costs beside a stock QEMU
+bench-rdma-size 8 what grows with the RAM: zero pages, holes, memory, messages, instructions
 without-rdma   4 the build and make check where there is no libibverbs
 clang          7 the build and make check with clang, memory filled with junk before it is used
 coverage       6 lines that the unit tests reach: 90 % of stream/ hooks/ migrate/ rdma/, 95 % of the first two each
@@ -173,32 +176,49 @@ part_speed()
     fi
 }
 
-# bench WORK...: of tests/bench/stream
+# bench NAME WORK...: of tests/bench/NAME
 bench()
 {
-    local out=$work/bench.out rc
+    local name=$1 out=$work/bench.out rc
+    shift
     must build_product fast --enable-werror CFLAGS='-O2 -g1'
-    must step "the benchmark is built" make -s -C "$work/fast" "-j$jobs" tests/bench/stream_bench
-    "$work/src/tests/bench/stream" --build="$work/fast" --record="$work/figures" "$@" 2>&1 | tee "$out"
+    must step "the benchmark is built" make -s -C "$work/fast" "-j$jobs" "tests/bench/${name}_bench" \
+        tests/fabric/librdmafabric.la
+    "$work/src/tests/bench/$name" --build="$work/fast" --record="$work/figures" "$@" 2>&1 | tee "$out"
     rc=${PIPESTATUS[0]}
-    step "tests/bench/stream: all was measured" [ "$rc" -eq 0 ]
+    step "tests/bench/$name: all was measured" [ "$rc" -eq 0 ]
     tally 0 0 "$(grep -c '^SKIP' "$out")"
-    cat "$work/figures/stream.md"
+    cat "$work/figures/$name.md"
 }
 
 part_bench_stream()
 {
-    bench copied referenced small numbers tcp
+    bench stream copied referenced small numbers tcp
 }
 
 part_bench_move()
 {
-    bench move
+    bench stream move
 }
 
 part_bench_prealloc()
 {
-    bench move-prealloc
+    bench stream move-prealloc
+}
+
+part_bench_rdma()
+{
+    bench rdma shaped raw first scattered
+}
+
+part_bench_rdma_qemu()
+{
+    bench rdma qemu
+}
+
+part_bench_rdma_size()
+{
+    bench rdma zero holes memory linear
 }
 
 part_without_rdma()

@@ -9,7 +9,7 @@ gate='procps gdb shellcheck mandoc python3 python3-jsonschema qemu-system-x86 rd
     ibverbs-utils rdmacm-utils perftest busybox-static kmod iproute2 cpio xz-utils zstd util-linux'
 test='clang clang-format llvm libclang-rt-dev valgrind gdb gcovr shellcheck mandoc python3 python3-jsonschema
     qemu-system-x86 rdma-core ibverbs-providers ibverbs-utils rdmacm-utils perftest busybox-static kmod iproute2
-    iperf3 iputils-ping cpio xz-utils procps util-linux'
+    gnuplot-nox iperf3 iputils-ping cpio xz-utils procps util-linux'
 uml='gcc libc6-dev make flex bison bc binutils xz-utils iproute2 rdma-core ibverbs-providers rdmacm-utils perftest
     busybox-static procps util-linux'
 
