@@ -18,7 +18,7 @@ static const struct argp_option options[] = {
     {"ib-port", 'i', "N", 0, "Port of the RDMA device (default 1)", 10},
     {"pin-budget", KEY_PIN_BUDGET, "SIZE", 0, "Most memory to have registered at once (default: all)",
      10},
-    {"timeout", KEY_TIMEOUT, "SEC", 0, "Longest wait for a peer that says nothing (default 10)", 10},
+    {"timeout", KEY_TIMEOUT, "SEC", 0, "Longest wait for a peer that says nothing (default 30)", 10},
     {"max-ram", KEY_MAX_RAM, "SIZE", 0,
      "Most guest RAM that a peer may ask for (default: the memory of this host)", 10},
     {0},

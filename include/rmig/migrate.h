@@ -154,7 +154,7 @@ struct rmig_source_opts {
     uint64_t pin_budget_bytes;          /**< rdma: most RAM registered at once; 0 = no limit */
     uint64_t max_bandwidth_bytes_per_s; /**< of the rounds; 0 = no limit */
     uint32_t connect_timeout_ms;        /**< 0 = 3000 */
-    uint32_t idle_timeout_ms;           /**< longest wait for the peer; 0 = 10000 */
+    uint32_t idle_timeout_ms;           /**< longest wait for the peer; 0 = 30000 */
     const char *machine;                /**< configuration name, 1..255 bytes; NULL = "rmig" */
     const char *device;                 /**< RDMA device; NULL = the one the address chooses */
     rmig_progress_fn progress;          /**< about ten times a second, and at each new state */
@@ -271,7 +271,7 @@ struct rmig_dest_opts {
     bool tcp_fallback;          /**< rdma: listen by tcp too, at the same address */
     uint64_t pin_budget_bytes;  /**< rdma: most RAM registered at once; 0 = no limit */
     uint64_t max_section_bytes; /**< bound on one device section; 0 = 64 MiB */
-    uint32_t idle_timeout_ms;   /**< longest wait for the peer; 0 = 10000 */
+    uint32_t idle_timeout_ms;   /**< longest wait for the peer; 0 = 30000 */
     const char *device;         /**< RDMA device; NULL = the one the address chooses */
     rmig_progress_fn progress;  /**< about ten times a second, and at each new state */
     void *progress_opaque;      /**< handed to progress */

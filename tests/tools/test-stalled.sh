@@ -6,5 +6,5 @@ set -eu
 . "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
 need "$python"
 
-broken stall 15 'moved in|idle|within|time'
+broken stall 45 'moved in|idle|within|time'
 verdict "noticed"
