@@ -162,6 +162,7 @@ struct rmig_source_opts {
     uint32_t device_port;               /**< rdma: physical port of device; 0 = 1 */
     bool use_gid_index;                 /**< rdma: gid_index counts; else one is chosen */
     int32_t gid_index;                  /**< rdma: GID to use with device */
+    uint32_t dead_peer_ms;              /**< rdma, tcp: a peer that died is noticed; 0 = 2000 */
 };
 
 /**
@@ -279,6 +280,7 @@ struct rmig_dest_opts {
     bool use_gid_index;         /**< rdma: gid_index counts; else one is chosen */
     int32_t gid_index;          /**< rdma: GID to use with device */
     uint64_t flags;             /**< RMIG_DEST_* */
+    uint32_t dead_peer_ms;      /**< rdma, tcp: a peer that died is noticed; 0 = 2000 */
 };
 
 /**
