@@ -7,4 +7,28 @@ set -eu
 need "$python"
 
 broken stall 45 'moved in|idle|within|time'
+# rmig: a source that connects and says nothing; what the options take
+rmig()
+{
+    # shellcheck disable=SC2154 # abs_top_* come from make check
+    "$abs_top_builddir/run" rmig "$@"
+}
+rmig receive tcp:127.0.0.1:0 --output="$scratch/stream" --progress-deadline=0.3 --deadline=0.2 \
+    >"$scratch/out" 2>&1 </dev/null &
+receiver=$!
+pids="$pids $receiver"
+wait_line "$scratch/out" ', port [0-9]'
+"$python" -c 'import socket, sys; socket.create_connection(("127.0.0.1", int(sys.argv[1]))).recv(1)' \
+    "$(sed -n 's/.*, port \([0-9]*\).*/\1/p' "$scratch/out")" &
+pids="$pids $!"
+status=0
+wait "$receiver" || status=$?
+[ "$status" -eq 5 ] || fault "rmig receive ended with $status"
+said "$scratch/out" 'nothing received for 300 ms \(idle timeout\)'
+for wrong in --deadline=0 --deadline=soon --progress-deadline=1e9 --timeout=-1; do
+    status=0
+    rmig receive tcp:127.0.0.1:0 --output="$scratch/stream" "$wrong" >"$scratch/out" 2>&1 </dev/null || status=$?
+    [ "$status" -eq 2 ] || fault "rmig receive $wrong ended with $status"
+    said "$scratch/out" "deadline: '${wrong#*=}' is not a number of seconds from 0.001 to 86400"
+done
 verdict "noticed"
