@@ -33,7 +33,7 @@ enum key {
     KEY_RUNS,
     KEY_COMPARE,
     KEY_JSON,
-    KEY_INTERVAL,
+    KEY_IB_PORT,
     KEY_LOOPBACK,
     KEY_BIND,
     KEY_DATA_PORT,
@@ -47,7 +47,7 @@ static const struct argp_option options[] = {
     {"device", 'd', "NAME", 0, "RDMA device to use (default: the one the address chooses)",
      BOTH_ENDS},
     {"gid-index", 'x', "N", 0, "GID index to use with --device", BOTH_ENDS},
-    {"ib-port", 'i', "N", 0, "Port of the RDMA device (default 1)", BOTH_ENDS},
+    {"ib-port", KEY_IB_PORT, "N", 0, "Port of the RDMA device (default 1)", BOTH_ENDS},
     {.doc = "Server, which is what runs without HOST:", .group = SERVER},
     {"bind", KEY_BIND, "ADDRESS", 0, "Address to listen on (default: all)", SERVER},
     {"data-port", KEY_DATA_PORT, "PORT", 0, "Port of the data connection (default: any free one)",
@@ -92,7 +92,8 @@ static const struct argp_option options[] = {
     {.doc = "Output:", .group = OUTPUT},
     {"json", KEY_JSON, "FILE", OPTION_ARG_OPTIONAL,
      "One JSON object a run, to FILE or to standard output", OUTPUT},
-    {"interval", KEY_INTERVAL, "SEC", 0, "Report the progress every SEC seconds", OUTPUT},
+    {"interval", 'i', "SECONDS", 0, "Report the progress every SECONDS, such as 0.5 (default 0: not)",
+     OUTPUT},
     {0},
 };
 
@@ -180,7 +181,7 @@ static error_t parse_ends(int key, char *arg, struct argp_state *state, struct b
     case 'x':
         p->gid_index = (int32_t)number(state, "gid-index", arg, 0, 65535);
         return 0;
-    case 'i':
+    case KEY_IB_PORT:
         p->ib_port = (uint32_t)number(state, "ib-port", arg, 1, 255);
         return 0;
     case '1':
@@ -281,7 +282,7 @@ static error_t parse_guest(int key, char *arg, struct argp_state *state, struct 
         if (arg)
             text(state, "json", arg, p->json_file, sizeof(p->json_file));
         return 0;
-    case KEY_INTERVAL:
+    case 'i':
         p->interval_ns = (uint64_t)(real(state, "interval", arg, 1e6) * (double)BENCH_NS_PER_S);
         return 0;
     }

@@ -61,7 +61,7 @@ said()
     }
 }
 
-# What --interval says while pages move.
+# What -i says while pages move.
 progress='^ *[0-9.]+ s  round .* left$'
 
 # one_line FILE -- exactly one line was said, besides the progress
@@ -101,7 +101,7 @@ start_server()
 start_client()
 {
     : >"$scratch/err"
-    "$abs_top_builddir/run" rdma_migrate_bench --transport=tcp --max-bandwidth 10 --interval 0.1 "$@" \
+    "$abs_top_builddir/run" rdma_migrate_bench --transport=tcp --max-bandwidth 10 -i 0.1 "$@" \
         >"$scratch/out" 2>"$scratch/err" </dev/null &
     client=$!
     pids="$pids $client"
