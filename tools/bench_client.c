@@ -66,10 +66,25 @@ static int make_guest(struct client *c, struct rmig_err *err)
                            p->dirty_set_bytes, &c->source.guest, err);
 }
 
+/* Here, as only now the size of a --ram is known. */
+static int check_pin_budget(const struct client *c, struct rmig_err *err)
+{
+    const struct bench_params *p = c->params;
+    char budget[32], ram[32];
+
+    if (!p->pin_all || p->pin_budget_bytes == 0 || p->pin_budget_bytes >= c->ram.total_bytes)
+        return 0;
+    return rmig_err_set(err, -EINVAL, "--pin-budget: %s is less than the RAM, %s, and --pin-all registers all of it",
+                        bench_format_size(budget, sizeof(budget), p->pin_budget_bytes),
+                        bench_format_size(ram, sizeof(ram), c->ram.total_bytes));
+}
+
 static int make_ram(struct client *c, struct rmig_err *err)
 {
     int rc = bench_ram_source(&c->ram, c->params, err);
 
+    if (rc == 0)
+        rc = check_pin_budget(c, err);
     return rc < 0 || c->params->dirty_rate_bytes_per_s == 0 ? rc : make_guest(c, err);
 }
 
@@ -214,7 +229,8 @@ static enum bench_exit session(struct client *c, const char *host, const char *p
         return complain(BENCH_USAGE, &err);
     }
     /* Before the RAM is filled, which takes its time: a server may not be there, or not have the room. */
-    if (bench_ctl_connect(&c->ctl, host, port, stop, &err) < 0 || prepare(c, &err) < 0)
+    if (bench_ctl_connect(&c->ctl, host, port, c->params->dead_peer_ms, stop, &err) < 0 ||
+        prepare(c, &err) < 0)
         return rmig_cancel_triggered(stop) ? complain(BENCH_TRANSFER, &err) : no_session(c, &err);
     c->source.host = host;
     header(c, host, port);

@@ -28,6 +28,9 @@ enum key {
     KEY_DOWNTIME_LIMIT,
     KEY_TIME_LIMIT,
     KEY_PIN_ALL,
+    KEY_PIN_BUDGET,
+    KEY_DEADLINE,
+    KEY_PROGRESS_DEADLINE,
     KEY_TRANSPORT,
     KEY_MAX_BANDWIDTH,
     KEY_RUNS,
@@ -48,6 +51,12 @@ static const struct argp_option options[] = {
      BOTH_ENDS},
     {"gid-index", 'x', "N", 0, "GID index to use with --device", BOTH_ENDS},
     {"ib-port", KEY_IB_PORT, "N", 0, "Port of the RDMA device (default 1)", BOTH_ENDS},
+    {"pin-budget", KEY_PIN_BUDGET, "SIZE", 0,
+     "Most RAM to have registered at once, at both ends (default: all)", BOTH_ENDS},
+    {"deadline", KEY_DEADLINE, "SECONDS", 0,
+     "Longest wait for a peer that died or cannot be reached any more (default 2)", BOTH_ENDS},
+    {"progress-deadline", KEY_PROGRESS_DEADLINE, "SECONDS", 0,
+     "Longest wait for a peer that lives and does nothing (default 30)", BOTH_ENDS},
     {.doc = "Server, which is what runs without HOST:", .group = SERVER},
     {"bind", KEY_BIND, "ADDRESS", 0, "Address to listen on (default: all)", SERVER},
     {"data-port", KEY_DATA_PORT, "PORT", 0, "Port of the data connection (default: any free one)",
@@ -146,6 +155,16 @@ static double real(struct argp_state *state, const char *option, const char *arg
     return value;
 }
 
+static uint32_t seconds(struct argp_state *state, const char *option, const char *arg)
+{
+    uint32_t ms = 0;
+
+    if (!bench_parse_seconds(arg, &ms))
+        argp_failure(state, BENCH_USAGE, 0, "--%s: '%s' is not a number of seconds from 0.001 to %u",
+                     option, arg, BENCH_SECONDS_MAX);
+    return ms;
+}
+
 static void text(struct argp_state *state, const char *option, const char *arg, char *buf,
                  size_t len)
 {
@@ -183,6 +202,15 @@ static error_t parse_ends(int key, char *arg, struct argp_state *state, struct b
         return 0;
     case KEY_IB_PORT:
         p->ib_port = (uint32_t)number(state, "ib-port", arg, 1, 255);
+        return 0;
+    case KEY_PIN_BUDGET:
+        p->pin_budget_bytes = size(state, "pin-budget", arg);
+        return 0;
+    case KEY_DEADLINE:
+        p->dead_peer_ms = seconds(state, "deadline", arg);
+        return 0;
+    case KEY_PROGRESS_DEADLINE:
+        p->idle_timeout_ms = seconds(state, "progress-deadline", arg);
         return 0;
     case '1':
         p->once = true;

@@ -40,6 +40,9 @@ struct bench_params {
     char device[64];   /* RDMA device, empty = the one the address chooses */
     int32_t gid_index; /* -1 = choose */
     uint32_t ib_port;  /* 0 = 1 */
+    uint64_t pin_budget_bytes; /* most guest RAM registered at once, 0 = no limit */
+    uint32_t dead_peer_ms;     /* 0 = the library's default, as the next */
+    uint32_t idle_timeout_ms;
     bool loopback;
     bool once;
     uint64_t max_ram_bytes; /* server: most memory to give a client, 0 = what is available */

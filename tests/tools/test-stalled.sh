@@ -1,12 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# test-stalled.sh -- a network that swallows everything: both ends end with 5 at the idle deadline.
+# test-stalled.sh -- a network that swallows everything: both ends end with 5 at --progress-deadline, which
+# the client gives the server too.
 set -eu
 # shellcheck source=tests/tools/functions.sh
 . "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
 need "$python"
 
-broken stall 45 'moved in|idle|within|time'
+broken stall 5 'for 500 ms .idle timeout' --progress-deadline=0.5
+# a client that is stopped, so that nobody tells the server: it goes by the client's --progress-deadline
+start_server --once
+start_client -s 64M -p "$port" --progress-deadline=1 127.0.0.1
+kill -STOP "$client"
+end_server
+kill -KILL "$client"
+[ "$status" -eq 5 ] || fault "the client was stopped, the server ended with $status"
+said "$scratch/server.err" 'for 1000 ms .idle timeout'
+
 # rmig: a source that connects and says nothing; what the options take
 rmig()
 {
