@@ -36,6 +36,7 @@ enum key {
     KEY_RUNS,
     KEY_COMPARE,
     KEY_JSON,
+    KEY_REPORT_GBITS,
     KEY_IB_PORT,
     KEY_LOOPBACK,
     KEY_BIND,
@@ -103,6 +104,8 @@ static const struct argp_option options[] = {
      "One JSON object a run, to FILE or to standard output", OUTPUT},
     {"interval", 'i', "SECONDS", 0, "Report the progress every SECONDS, such as 0.5 (default 0: not)",
      OUTPUT},
+    {"report_gbits", KEY_REPORT_GBITS, NULL, 0, "Rates in Gbit/s, but for JSON", OUTPUT},
+    {"report-gbits", 0, NULL, OPTION_ALIAS, NULL, OUTPUT},
     {0},
 };
 
@@ -309,6 +312,9 @@ static error_t parse_guest(int key, char *arg, struct argp_state *state, struct 
         p->json = true;
         if (arg)
             text(state, "json", arg, p->json_file, sizeof(p->json_file));
+        return 0;
+    case KEY_REPORT_GBITS:
+        p->gbits = true;
         return 0;
     case 'i':
         p->interval_ns = (uint64_t)(real(state, "interval", arg, 1e6) * (double)BENCH_NS_PER_S);

@@ -73,6 +73,7 @@ struct bench_params {
     bool json;
     char json_file[4096]; /* empty: standard output */
     uint64_t interval_ns; /* 0 = none */
+    bool gbits;           /* rates for people in Gbit/s */
     /* long names of options seen that only one end has a use for, NULL = none */
     const char *server_option, *client_option;
 };

@@ -7,16 +7,19 @@
 #include <stdint.h>
 #include <rmig/migrate.h>
 
+#include "tools/bench_params.h"
+
 struct bench_progress {
     bool bar; /* standard error is a terminal */
+    bool gbits;
     uint64_t interval_ns;
     uint64_t began_ns, shown_ns, reported_ns;
     uint64_t shown_bytes, reported_bytes;
     bool dirty_line; /* the bar is on the line */
 };
 
-/** Begin to show; interval_ns 0 = no lines. */
-void bench_progress_begin(struct bench_progress *progress, uint64_t interval_ns);
+/** Begin to show, as params ask for. */
+void bench_progress_begin(struct bench_progress *progress, const struct bench_params *params);
 
 /** Is anything shown, so that figures are wanted often? */
 bool bench_progress_wanted(const struct bench_progress *progress);

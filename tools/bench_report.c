@@ -124,16 +124,20 @@ int bench_report_json(FILE *to, const struct bench_params *params,
     return rc;
 }
 
-static void table_row(FILE *to, const struct bench_result *r)
+static void table_row(FILE *to, bool gbits, const struct bench_result *r)
 {
     double rate = bench_rate(r->ram_bytes, r->total_ns);
-    char setup[24], total[24], downtime[24], pinned[24];
+    char setup[24], total[24], downtime[24], pinned[24], rates[32];
 
-    fprintf(to, "%-9s %11s %11s %11s %6llu %7.3f %8.3f %9.3f %11s  %s\n", used_name(r),
+    if (gbits)
+        snprintf(rates, sizeof(rates), "%8.3f", rate * 8 / 1e9);
+    else
+        snprintf(rates, sizeof(rates), "%7.3f %8.3f", rate / 1e9, rate * 8 / 1e9);
+    fprintf(to, "%-9s %11s %11s %11s %6llu %s %9.3f %11s  %s\n", used_name(r),
             bench_format_ns(setup, sizeof(setup), r->setup_ns),
             bench_format_ns(total, sizeof(total), r->total_ns),
             bench_format_ns(downtime, sizeof(downtime), r->downtime_ns),
-            (unsigned long long)r->rounds, rate / 1e9, rate * 8 / 1e9, cpu_s_per_gib(r),
+            (unsigned long long)r->rounds, rates, cpu_s_per_gib(r),
             bench_format_size(pinned, sizeof(pinned), peak_pinned_bytes(r)),
             r->verified                 ? "yes"
             : r->status == BENCH_VERIFY ? "DIFFERENT"
@@ -148,10 +152,14 @@ static void guest_line(FILE *to, const struct bench_params *params, const struct
 {
     double rate = bench_rate(r->guest_written_pages * RMIG_PAGE_BYTES, r->guest_ns);
     double asked = (double)params->dirty_rate_bytes_per_s;
+    double unit = params->gbits ? 1e9 / 8 : 1e6;
+    const char *name = params->gbits ? "Gbit/s" : "MB/s";
+    int digits = params->gbits ? 3 : 1;
 
-    fprintf(to, "run %u: guest wrote at %.1f MB/s, tracked by %s", r->run, rate / 1e6, r->tracker);
+    fprintf(to, "run %u: guest wrote at %.*f %s, tracked by %s", r->run, digits, rate / unit, name,
+            r->tracker);
     if (rate < asked * 0.9 && r->guest_ns >= GUEST_JUDGED_NS)
-        fprintf(to, ", less than the %.1f MB/s of --dirty-rate", asked / 1e6);
+        fprintf(to, ", less than the %.*f %s of --dirty-rate", digits, asked / unit, name);
     fputc('\n', to);
 }
 
@@ -164,11 +172,12 @@ void bench_report_table(FILE *to, const struct bench_params *params,
         moved += results[i].total_ns > 0;
     if (moved == 0)
         return;
-    fprintf(to, "%-9s %11s %11s %11s %6s %7s %8s %9s %11s  %s\n", "transport", "setup", "total",
-            "downtime", "rounds", "GB/s", "Gb/s", "CPU s/GiB", "pinned", "verified");
+    fprintf(to, "%-9s %11s %11s %11s %6s %s %9s %11s  %s\n", "transport", "setup", "total",
+            "downtime", "rounds", params->gbits ? "  Gbit/s" : "   GB/s   Gbit/s", "CPU s/GiB", "pinned",
+            "verified");
     for (uint32_t i = 0; i < count; i++)
         if (results[i].total_ns > 0)
-            table_row(to, &results[i]);
+            table_row(to, params->gbits, &results[i]);
     for (uint32_t i = 0; i < count; i++) {
         const struct bench_result *r = &results[i];
 

@@ -104,6 +104,15 @@ char *bench_format_size(char *buf, size_t len, uint64_t bytes)
     return buf;
 }
 
+char *bench_format_rate(char *buf, size_t len, double bytes_per_s, bool gbits)
+{
+    if (gbits)
+        snprintf(buf, len, "%.3f Gbit/s", bytes_per_s * 8 / 1e9);
+    else
+        snprintf(buf, len, "%.3f GB/s", bytes_per_s / 1e9);
+    return buf;
+}
+
 char *bench_format_ns(char *buf, size_t len, uint64_t ns)
 {
     if (ns < BENCH_NS_PER_S)

@@ -32,6 +32,9 @@ bool bench_parse_seconds(const char *text, uint32_t *ms_p);
 /** "1.5 GiB" into buf. Returns buf. */
 char *bench_format_size(char *buf, size_t len, uint64_t bytes);
 
+/** "1.234 GB/s" or, in bits, "9.872 Gbit/s" into buf. Returns buf. */
+char *bench_format_rate(char *buf, size_t len, double bytes_per_s, bool gbits);
+
 /** "12.3 ms" into buf. Returns buf. */
 char *bench_format_ns(char *buf, size_t len, uint64_t ns);
 
