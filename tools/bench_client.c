@@ -209,6 +209,19 @@ static enum bench_exit compare(struct client *c)
     return status;
 }
 
+static enum bench_exit check_goodput(const struct client *c)
+{
+    double wanted = c->params->min_bytes_per_s;
+    double got = bench_report_goodput(c->params, c->results, c->count);
+    struct rmig_err err = RMIG_ERR_INIT;
+
+    if (wanted == 0 || got == 0 || got >= wanted) /* none that moved: something graver was said */
+        return BENCH_OK;
+    rmig_err_set(&err, -ETIME, "goodput of %.3f Gbit/s, the median%s, is below the %g Gbit/s of --min-gbps",
+                 got * 8 / 1e9, c->params->compare ? " by RDMA" : "", wanted * 8 / 1e9);
+    return complain(BENCH_LIMIT, &err);
+}
+
 static enum bench_exit session(struct client *c, const char *host, const char *port,
                                struct rmig_cancel *stop)
 {
@@ -240,6 +253,7 @@ static enum bench_exit session(struct client *c, const char *host, const char *p
         return complain(rc == -ECANCELED ? BENCH_TRANSFER : BENCH_USAGE, &err);
     }
     status = c->params->compare ? compare(c) : run_all(c);
+    status = worse(status, check_goodput(c));
     if (!c->results[c->count - 1].session_over)
         (void)bench_ctl_send(&c->ctl, json_pack("{s:s}", "op", "bye"), NULL); /* a courtesy */
     return status;

@@ -35,6 +35,7 @@ enum key {
     KEY_MAX_BANDWIDTH,
     KEY_RUNS,
     KEY_COMPARE,
+    KEY_MIN_GBPS,
     KEY_JSON,
     KEY_REPORT_GBITS,
     KEY_IB_PORT,
@@ -89,6 +90,8 @@ static const struct argp_option options[] = {
     {"runs", KEY_RUNS, "N", 0, "Move N times (default 1; with --compare 3)", CLIENT},
     {"compare", KEY_COMPARE, NULL, 0,
      "Move by RDMA and by TCP, a run of each in turn, and print the ratio of their medians", CLIENT},
+    {"min-gbps", KEY_MIN_GBPS, "N", 0,
+     "Exit status 7 where the median goodput of the runs is below N Gbit/s", CLIENT},
     {.doc = "A guest that runs on while it is moved:", .group = GUEST},
     {"dirty-rate", KEY_DIRTY_RATE, "MB/s", 0,
      "Write to pages at this rate while they are moved (default 0)", GUEST},
@@ -282,6 +285,9 @@ static error_t parse_move(int key, char *arg, struct argp_state *state, struct b
         return 0;
     case KEY_COMPARE:
         p->compare = true;
+        return 0;
+    case KEY_MIN_GBPS:
+        p->min_bytes_per_s = real(state, "min-gbps", arg, 1e6) * 1e9 / 8;
         return 0;
     }
     return ARGP_ERR_UNKNOWN;

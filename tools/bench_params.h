@@ -63,6 +63,7 @@ struct bench_params {
     uint64_t max_bandwidth_bytes_per_s; /* 0 = no limit */
     uint32_t runs;
     bool compare;
+    double min_bytes_per_s; /* median goodput that is asked for, 0 = none is */
     /* the guest that goes on writing */
     uint64_t dirty_rate_bytes_per_s; /* 0 = none */
     uint64_t dirty_set_bytes;        /* 0 = all RAM */

@@ -210,6 +210,18 @@ static uint64_t median_ns(const struct bench_result *results, uint32_t count,
     return n % 2 ? scratch[n / 2] : (scratch[n / 2 - 1] + scratch[n / 2]) / 2;
 }
 
+double bench_report_goodput(const struct bench_params *params, const struct bench_result *results,
+                            uint32_t count)
+{
+    uint64_t *scratch = calloc(count ? count : 1, sizeof(*scratch));
+    uint64_t ns = scratch ? median_ns(results, count,
+                                      params->compare ? BENCH_RDMA : params->transport, scratch)
+                          : 0;
+
+    free(scratch);
+    return count ? bench_rate(results[0].ram_bytes, ns) : 0;
+}
+
 void bench_report_ratio(FILE *to, const struct bench_result *results, uint32_t count)
 {
     uint64_t *scratch = calloc(count, sizeof(*scratch));

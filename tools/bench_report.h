@@ -18,6 +18,10 @@ int bench_report_json(FILE *to, const struct bench_params *params,
 void bench_report_table(FILE *to, const struct bench_params *params,
                         const struct bench_result *results, uint32_t count);
 
+/** Goodput at the median time of the runs, with --compare of those by RDMA; 0 where none moved everything. */
+double bench_report_goodput(const struct bench_params *params, const struct bench_result *results,
+                            uint32_t count);
+
 /** The medians of --compare as a ratio; nothing where one of the transports moved nothing. */
 void bench_report_ratio(FILE *to, const struct bench_result *results, uint32_t count);
 

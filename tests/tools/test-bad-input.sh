@@ -41,6 +41,9 @@ wrong 2 'port.*0' -p 0 host
 wrong 2 'qp' -q 0 host
 wrong 2 'qp.*9.*1 to 8' -q 9 host
 wrong 2 'runs' --runs 0 host
+wrong 2 'min-gbps' --min-gbps fast host
+wrong 2 'min-gbps' --min-gbps=-1 host
+wrong 2 'HOST is missing.*--min-gbps' --min-gbps 1
 wrong 2 "interval: 'often'" -i often host
 wrong 2 'interval' --interval=-1 host
 wrong 2 'ib-port.*1 to 255' --ib-port 256 host
