@@ -311,7 +311,7 @@ void bench_move(const struct bench_source *source, struct bench_result *result)
 
     result->ram_bytes = source->ram->total_bytes;
     result->nblocks = source->ram->nblocks;
-    bench_progress_begin(&m.progress, source->params);
+    bench_progress_begin(&m.progress, source->params, source->stream, result->run);
     rc = prepare_move(&m, &err);
     if (rc == 0)
         rc = move_ram(&m, &err);

@@ -37,6 +37,7 @@ enum key {
     KEY_COMPARE,
     KEY_MIN_GBPS,
     KEY_JSON,
+    KEY_JSON_STREAM,
     KEY_REPORT_GBITS,
     KEY_IB_PORT,
     KEY_LOOPBACK,
@@ -89,7 +90,8 @@ static const struct argp_option options[] = {
      "Run the server too, as a second process; HOST: a local address", CLIENT},
     {"runs", KEY_RUNS, "N", 0, "Move N times (default 1; with --compare 3)", CLIENT},
     {"compare", KEY_COMPARE, NULL, 0,
-     "Move by RDMA and by TCP, a run of each in turn, and print the ratio of their medians", CLIENT},
+     "Move by RDMA and by TCP, a run of each in turn, and print the ratio of their medians",
+     CLIENT},
     {"min-gbps", KEY_MIN_GBPS, "N", 0,
      "Exit status 7 where the median goodput of the runs is below N Gbit/s", CLIENT},
     {.doc = "A guest that runs on while it is moved:", .group = GUEST},
@@ -105,8 +107,10 @@ static const struct argp_option options[] = {
     {.doc = "Output:", .group = OUTPUT},
     {"json", KEY_JSON, "FILE", OPTION_ARG_OPTIONAL,
      "One JSON object a run, to FILE or to standard output", OUTPUT},
-    {"interval", 'i', "SECONDS", 0, "Report the progress every SECONDS, such as 0.5 (default 0: not)",
-     OUTPUT},
+    {"json-stream", KEY_JSON_STREAM, NULL, 0,
+     "A JSON object for each thing that happens to standard output, as it happens", OUTPUT},
+    {"interval", 'i', "SECONDS", 0,
+     "Report the progress every SECONDS, such as 0.5 (default 0: not)", OUTPUT},
     {"report_gbits", KEY_REPORT_GBITS, NULL, 0, "Rates in Gbit/s, but for JSON", OUTPUT},
     {"report-gbits", 0, NULL, OPTION_ALIAS, NULL, OUTPUT},
     {0},
@@ -166,8 +170,9 @@ static uint32_t seconds(struct argp_state *state, const char *option, const char
     uint32_t ms = 0;
 
     if (!bench_parse_seconds(arg, &ms))
-        argp_failure(state, BENCH_USAGE, 0, "--%s: '%s' is not a number of seconds from 0.001 to %u",
-                     option, arg, BENCH_SECONDS_MAX);
+        argp_failure(state, BENCH_USAGE, 0,
+                     "--%s: '%s' is not a number of seconds from 0.001 to %u", option, arg,
+                     BENCH_SECONDS_MAX);
     return ms;
 }
 
@@ -318,6 +323,9 @@ static error_t parse_guest(int key, char *arg, struct argp_state *state, struct 
         p->json = true;
         if (arg)
             text(state, "json", arg, p->json_file, sizeof(p->json_file));
+        return 0;
+    case KEY_JSON_STREAM:
+        p->json_stream = true;
         return 0;
     case KEY_REPORT_GBITS:
         p->gbits = true;

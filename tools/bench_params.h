@@ -73,6 +73,7 @@ struct bench_params {
     /* what to say */
     bool json;
     char json_file[4096]; /* empty: standard output */
+    bool json_stream;     /* to standard output */
     uint64_t interval_ns; /* 0 = none */
     bool gbits;           /* rates for people in Gbit/s */
     /* long names of options seen that only one end has a use for, NULL = none */

@@ -1,4 +1,5 @@
-/* bench_params_check.c -- options of rdma_migrate_bench that contradict each other, or have no effect. */
+/* bench_params_check.c -- options of rdma_migrate_bench that contradict each other, or have no
+ * effect. */
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tools/bench_params_check.h"
 
@@ -37,14 +38,13 @@ static void check_transport(struct argp_state *state, struct bench_params *p)
 
     if (p->host_transport != BENCH_AUTO) {
         if (p->transport != BENCH_AUTO && p->transport != p->host_transport)
-            argp_failure(state, BENCH_USAGE, 0, "--transport=%s: HOST says %s:",
-                         bench_transport_name(p->transport),
+            argp_failure(state, BENCH_USAGE, 0,
+                         "--transport=%s: HOST says %s:", bench_transport_name(p->transport),
                          bench_transport_name(p->host_transport));
         p->transport = p->host_transport;
     }
     if (p->compare && p->transport != BENCH_AUTO)
-        argp_failure(state, BENCH_USAGE, 0,
-                     "--compare moves by RDMA and by TCP: not with %s%s",
+        argp_failure(state, BENCH_USAGE, 0, "--compare moves by RDMA and by TCP: not with %s%s",
                      p->host_transport == BENCH_AUTO ? "--transport=" : "a HOST that says ",
                      bench_transport_name(p->transport));
     if (p->transport == BENCH_TCP && of_rdma)
@@ -65,7 +65,8 @@ static void check_content(struct argp_state *state, struct bench_params *p)
                      "--blocks: %u blocks of %llu bytes are less than a page each", p->nblocks,
                      (unsigned long long)(p->size_bytes / p->nblocks));
     if (p->zero_holes && p->zero_fraction == 0 && !p->ram_file[0])
-        argp_failure(state, BENCH_USAGE, 0, "--zero-holes: no page is zero without --zero-fraction");
+        argp_failure(state, BENCH_USAGE, 0,
+                     "--zero-holes: no page is zero without --zero-fraction");
     if ((p->dirty_set_bytes || p->tracker != BENCH_TRACK_AUTO) && p->dirty_rate_bytes_per_s == 0)
         argp_failure(state, BENCH_USAGE, 0, "--%s: nothing is written without --dirty-rate",
                      p->dirty_set_bytes ? "dirty-set" : "dirty-tracker");
@@ -78,6 +79,9 @@ void bench_params_check(struct argp_state *state, struct bench_params *p)
     check_ends(state, p);
     check_transport(state, p);
     check_content(state, p);
+    if (p->json_stream && p->json && !p->json_file[0])
+        argp_failure(state, BENCH_USAGE, 0,
+                     "--json: standard output is for --json-stream: give --json a FILE");
     if (p->runs == 0)
         p->runs = p->compare ? COMPARE_RUNS : 1;
     if (!server && !p->loopback && !strcmp(p->port, "0"))

@@ -8,8 +8,8 @@
 #include "tools/bench_params.h"
 
 /**
- * Once all options are parsed: what contradicts itself or would have no effect ends the program by one
- * line and BENCH_USAGE; what hangs on other options is filled in.
+ * Once all options are parsed: what contradicts itself or would have no effect ends the program by
+ * one line and BENCH_USAGE; what hangs on other options is filled in.
  */
 void bench_params_check(struct argp_state *state, struct bench_params *params);
 

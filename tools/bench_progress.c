@@ -10,7 +10,8 @@
 #define SHOW_NS (100 * BENCH_NS_PER_MS)
 #define BAR_CELLS 24
 
-void bench_progress_begin(struct bench_progress *progress, const struct bench_params *params)
+void bench_progress_begin(struct bench_progress *progress, const struct bench_params *params,
+                          struct bench_stream *stream, uint32_t run)
 {
     uint64_t now = bench_now_ns();
 
@@ -19,7 +20,9 @@ void bench_progress_begin(struct bench_progress *progress, const struct bench_pa
                                         .interval_ns = params->interval_ns,
                                         .began_ns = now,
                                         .shown_ns = now,
-                                        .reported_ns = now};
+                                        .reported_ns = now,
+                                        .stream = stream,
+                                        .run = run};
 }
 
 bool bench_progress_wanted(const struct bench_progress *progress)
@@ -44,15 +47,21 @@ static void show_bar(struct bench_progress *p, const struct rmig_move_status *st
         bar[i] = i < done * BAR_CELLS ? '#' : '.';
     bar[BAR_CELLS] = '\0';
     fprintf(stderr, "\r[%s] %3.0f %%  %s  round %u  %s left\033[K", bar, done * 100,
-            bench_format_rate(speed, sizeof(speed), rate, p->gbits), status->round, bench_format_size(remaining, sizeof(remaining), left));
+            bench_format_rate(speed, sizeof(speed), rate, p->gbits), status->round,
+            bench_format_size(remaining, sizeof(remaining), left));
     p->shown_ns = now;
     p->shown_bytes = done_bytes(status);
     p->dirty_line = true;
 }
 
-static void report_line(struct bench_progress *p, const struct rmig_move_status *status, uint64_t now)
+static void report_line(struct bench_progress *p, const struct rmig_move_status *status,
+                        uint64_t now)
 {
     uint64_t bytes = done_bytes(status) - p->reported_bytes;
+    const struct bench_interval interval = {.run = p->run,
+                                            .elapsed_ns = now - p->began_ns,
+                                            .interval_ns = now - p->reported_ns,
+                                            .moved_bytes = bytes};
     char moved[32], left[32], speed[32];
 
     bench_progress_end(p);
@@ -61,6 +70,7 @@ static void report_line(struct bench_progress *p, const struct rmig_move_status 
             bench_format_size(moved, sizeof(moved), bytes),
             bench_format_rate(speed, sizeof(speed), bench_rate(bytes, now - p->reported_ns), p->gbits),
             bench_format_size(left, sizeof(left), status->remaining_bytes));
+    bench_stream_interval(p->stream, &interval, status);
     p->reported_ns = now;
     p->reported_bytes = done_bytes(status);
 }

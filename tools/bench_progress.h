@@ -8,6 +8,7 @@
 #include <rmig/migrate.h>
 
 #include "tools/bench_params.h"
+#include "tools/bench_stream.h"
 
 struct bench_progress {
     bool bar; /* standard error is a terminal */
@@ -16,10 +17,13 @@ struct bench_progress {
     uint64_t began_ns, shown_ns, reported_ns;
     uint64_t shown_bytes, reported_bytes;
     bool dirty_line; /* the bar is on the line */
+    struct bench_stream *stream;
+    uint32_t run;
 };
 
-/** Begin to show, as params ask for. */
-void bench_progress_begin(struct bench_progress *progress, const struct bench_params *params);
+/** Begin to show a run, as params ask for; intervals are put in the stream, too. */
+void bench_progress_begin(struct bench_progress *progress, const struct bench_params *params,
+                          struct bench_stream *stream, uint32_t run);
 
 /** Is anything shown, so that figures are wanted often? */
 bool bench_progress_wanted(const struct bench_progress *progress);

@@ -135,9 +135,11 @@ int bench_run_decode(const json_t *msg, struct bench_run *run_p, struct rmig_err
     if (rc == 0)
         rc = bench_msg_u64(msg, "dead_peer_ms", 0, BENCH_SECONDS_MAX * 1000u, &dead_peer_ms, err);
     if (rc == 0)
-        rc = bench_msg_u64(msg, "idle_timeout_ms", 0, BENCH_SECONDS_MAX * 1000u, &idle_timeout_ms, err);
+        rc = bench_msg_u64(msg, "idle_timeout_ms", 0, BENCH_SECONDS_MAX * 1000u, &idle_timeout_ms,
+                           err);
     if (rc == 0 && !transport_of(name, &transport))
-        rc = rmig_err_set(err, -EPROTO, "peer: asks for a transport that is none of auto, rdma, tcp");
+        rc = rmig_err_set(err, -EPROTO,
+                          "peer: asks for a transport that is none of auto, rdma, tcp");
     if (rc < 0)
         return rc;
     *run_p = (struct bench_run){.transport = transport,

@@ -11,7 +11,7 @@
 #include "tools/bench_hash.h"
 #include "tools/bench_units.h"
 
-static json_int_t integer(uint64_t value)
+json_int_t bench_json_integer(uint64_t value)
 {
     return value > INT64_MAX ? INT64_MAX : (json_int_t)value;
 }
@@ -51,38 +51,41 @@ static json_t *json_how(const struct bench_params *p, const struct bench_result 
         "rdma_migrate_bench", "format_version", BENCH_FORMAT_VERSION, "version", rmig_version(),
         "run", (int)r->run, "exit_status", (int)r->status, "transport", used_name(r),
         "transport_requested", bench_transport_name(r->requested), "fallback_reason",
-        r->fallback.code ? r->fallback.msg : NULL, "fallback_ns", integer(r->fallback_ns), "host",
-        p->host, "device", p->device[0] ? p->device : NULL, "pin_all", p->pin_all,
-        "pin_budget_bytes", integer(p->pin_budget_bytes), "queue_pairs",
-        (int)p->nqueue_pairs, "max_bandwidth_bytes_per_s", integer(p->max_bandwidth_bytes_per_s));
+        r->fallback.code ? r->fallback.msg : NULL, "fallback_ns",
+        bench_json_integer(r->fallback_ns), "host", p->host, "device",
+        p->device[0] ? p->device : NULL, "pin_all", p->pin_all, "pin_budget_bytes",
+        bench_json_integer(p->pin_budget_bytes), "queue_pairs", (int)p->nqueue_pairs,
+        "max_bandwidth_bytes_per_s", bench_json_integer(p->max_bandwidth_bytes_per_s));
 }
 
 static json_t *json_figures(const struct bench_params *p, const struct bench_result *r)
 {
-    return json_pack("{s:I, s:i, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
-                     "ram_bytes", integer(r->ram_bytes), "blocks", (int)r->nblocks, "setup_ns",
-                     integer(r->setup_ns), "total_ns", integer(r->total_ns), "downtime_ns",
-                     integer(r->downtime_ns), "downtime_limit_ns", integer(p->downtime_limit_ns),
-                     "converged", r->converged, "rounds", integer(r->rounds), "bytes_on_wire",
-                     integer(r->bytes_on_wire), "normal_pages", integer(r->normal_pages),
-                     "hook_pages", integer(r->hook_pages), "zero_pages", integer(r->zero_pages),
-                     "hole_pages", integer(r->hole_pages), "unsaid_pages", integer(r->unsaid_pages),
-                     "goodput_bytes_per_s", bench_rate(r->ram_bytes, r->total_ns), "cpu_s_per_gib",
-                     cpu_s_per_gib(r));
+    return json_pack(
+        "{s:I, s:i, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+        "ram_bytes", bench_json_integer(r->ram_bytes), "blocks", (int)r->nblocks, "setup_ns",
+        bench_json_integer(r->setup_ns), "total_ns", bench_json_integer(r->total_ns), "downtime_ns",
+        bench_json_integer(r->downtime_ns), "downtime_limit_ns",
+        bench_json_integer(p->downtime_limit_ns), "converged", r->converged, "rounds",
+        bench_json_integer(r->rounds), "bytes_on_wire", bench_json_integer(r->bytes_on_wire),
+        "normal_pages", bench_json_integer(r->normal_pages), "hook_pages",
+        bench_json_integer(r->hook_pages), "zero_pages", bench_json_integer(r->zero_pages),
+        "hole_pages", bench_json_integer(r->hole_pages), "unsaid_pages",
+        bench_json_integer(r->unsaid_pages), "goodput_bytes_per_s",
+        bench_rate(r->ram_bytes, r->total_ns), "cpu_s_per_gib", cpu_s_per_gib(r));
 }
 
 static json_t *json_cost(const struct bench_result *r)
 {
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I}", "user_cpu_s",
-                     r->source_cpu.user_s + r->destination_cpu.user_s, "system_cpu_s",
-                     r->source_cpu.system_s + r->destination_cpu.system_s, "source_user_cpu_s",
-                     r->source_cpu.user_s, "source_system_cpu_s", r->source_cpu.system_s,
-                     "destination_user_cpu_s", r->destination_cpu.user_s,
-                     "destination_system_cpu_s", r->destination_cpu.system_s, "guest_user_cpu_s",
-                     r->guest_cpu.user_s, "guest_system_cpu_s", r->guest_cpu.system_s,
-                     "peak_pinned_bytes", integer(peak_pinned_bytes(r)), "source_peak_pinned_bytes",
-                     integer(r->source_pinned_bytes), "destination_peak_pinned_bytes",
-                     integer(r->destination_pinned_bytes));
+    return json_pack(
+        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I}", "user_cpu_s",
+        r->source_cpu.user_s + r->destination_cpu.user_s, "system_cpu_s",
+        r->source_cpu.system_s + r->destination_cpu.system_s, "source_user_cpu_s",
+        r->source_cpu.user_s, "source_system_cpu_s", r->source_cpu.system_s,
+        "destination_user_cpu_s", r->destination_cpu.user_s, "destination_system_cpu_s",
+        r->destination_cpu.system_s, "guest_user_cpu_s", r->guest_cpu.user_s, "guest_system_cpu_s",
+        r->guest_cpu.system_s, "peak_pinned_bytes", bench_json_integer(peak_pinned_bytes(r)),
+        "source_peak_pinned_bytes", bench_json_integer(r->source_pinned_bytes),
+        "destination_peak_pinned_bytes", bench_json_integer(r->destination_pinned_bytes));
 }
 
 static json_t *json_dirty(const struct bench_params *p, const struct bench_result *r)
@@ -90,32 +93,44 @@ static json_t *json_dirty(const struct bench_params *p, const struct bench_resul
     if (!r->tracker)
         return json_null();
     return json_pack("{s:s, s:I, s:f, s:I, s:I}", "tracker", r->tracker, "rate_bytes_per_s",
-                     integer(p->dirty_rate_bytes_per_s), "achieved_bytes_per_s",
+                     bench_json_integer(p->dirty_rate_bytes_per_s), "achieved_bytes_per_s",
                      bench_rate(r->guest_written_pages * RMIG_PAGE_BYTES, r->guest_ns),
-                     "written_pages", integer(r->guest_written_pages), "synced_pages",
-                     integer(r->synced_pages));
+                     "written_pages", bench_json_integer(r->guest_written_pages), "synced_pages",
+                     bench_json_integer(r->synced_pages));
 }
 
 static json_t *json_outcome(const struct bench_params *p, const struct bench_result *r)
 {
-    json_t *verification = json_pack(
-        "{s:s, s:i, s:I, s:I, s:I, s:I}", "algorithm", "XXH3-128", "unit_bytes",
-        BENCH_HASH_UNIT_BYTES, "units", integer(r->hash_units), "different_units",
-        integer(r->different_units), "stamped_pages", integer(r->destination_stamps.stamped_pages),
-        "torn_pages", integer(r->destination_stamps.torn_pages));
+    json_t *verification =
+        json_pack("{s:s, s:i, s:I, s:I, s:I, s:I}", "algorithm", "XXH3-128", "unit_bytes",
+                  BENCH_HASH_UNIT_BYTES, "units", bench_json_integer(r->hash_units),
+                  "different_units", bench_json_integer(r->different_units), "stamped_pages",
+                  bench_json_integer(r->destination_stamps.stamped_pages), "torn_pages",
+                  bench_json_integer(r->destination_stamps.torn_pages));
 
     return json_pack("{s:b, s:o, s:o, s:s?}", "verified", r->verified, "verification", verification,
                      "dirty", json_dirty(p, r), "error", r->err.code ? r->err.msg : NULL);
 }
 
+json_t *bench_report_object(const struct bench_params *params, const struct bench_result *result)
+{
+    json_t *object = json_how(params, result);
+
+    if (merge(object, json_figures(params, result)) < 0 || merge(object, json_cost(result)) < 0 ||
+        merge(object, json_outcome(params, result)) < 0) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
 int bench_report_json(FILE *to, const struct bench_params *params,
                       const struct bench_result *result, struct rmig_err *err)
 {
-    json_t *object = json_how(params, result);
+    json_t *object = bench_report_object(params, result);
     int rc = 0;
 
-    if (merge(object, json_figures(params, result)) < 0 || merge(object, json_cost(result)) < 0 ||
-        merge(object, json_outcome(params, result)) < 0)
+    if (!object)
         rc = rmig_err_set(err, -ENOMEM, "--json: out of memory");
     else if (json_dumpf(object, to, JSON_COMPACT | JSON_REAL_PRECISION(12)) < 0 ||
              fputc('\n', to) == EOF || fflush(to) == EOF)
@@ -173,8 +188,8 @@ void bench_report_table(FILE *to, const struct bench_params *params,
     if (moved == 0)
         return;
     fprintf(to, "%-9s %11s %11s %11s %6s %s %9s %11s  %s\n", "transport", "setup", "total",
-            "downtime", "rounds", params->gbits ? "  Gbit/s" : "   GB/s   Gbit/s", "CPU s/GiB", "pinned",
-            "verified");
+            "downtime", "rounds", params->gbits ? "  Gbit/s" : "   GB/s   Gbit/s", "CPU s/GiB",
+            "pinned", "verified");
     for (uint32_t i = 0; i < count; i++)
         if (results[i].total_ns > 0)
             table_row(to, params->gbits, &results[i]);

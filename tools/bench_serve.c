@@ -115,7 +115,8 @@ static int check_pin_budget(const struct run *r, struct rmig_err *err)
     if (!r->how.pin_all || r->how.transport == BENCH_TCP || pin_budget_bytes(r) == 0 ||
         pin_budget_bytes(r) >= r->session->prepare.total_bytes)
         return 0;
-    return rmig_err_set(err, -EDQUOT, "--pin-all: the RAM, %s, is more than the --pin-budget of %s here",
+    return rmig_err_set(err, -EDQUOT,
+                        "--pin-all: the RAM, %s, is more than the --pin-budget of %s here",
                         bench_format_size(ram, sizeof(ram), r->session->prepare.total_bytes),
                         bench_format_size(budget, sizeof(budget), pin_budget_bytes(r)));
 }
@@ -132,8 +133,8 @@ static int new_engine(struct run *r, struct rmig_err *err)
         .device_port = p->ib_port,
         .use_gid_index = p->gid_index >= 0,
         .gid_index = p->gid_index,
-        /* With --pin-all the whole of a RAM that is within the budget, which the engine does not know yet
-         * when it is asked: it would refuse. */
+        /* With --pin-all the whole of a RAM that is within the budget, which the engine does not
+         * know yet when it is asked: it would refuse. */
         .pin_budget_bytes = r->how.pin_all ? 0 : pin_budget_bytes(r),
         .dead_peer_ms = p->dead_peer_ms ? p->dead_peer_ms : r->how.dead_peer_ms,
         .idle_timeout_ms = p->idle_timeout_ms ? p->idle_timeout_ms : r->how.idle_timeout_ms,

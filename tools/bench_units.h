@@ -26,7 +26,8 @@ bool bench_parse_size(const char *text, uint64_t *bytes_p);
 /** A finite number in [min, max]. Returns false if text is not one. */
 bool bench_parse_double(const char *text, double min, double max, double *value_p);
 
-/** Seconds, with a fraction or none, of 1 ms to a day, as milliseconds. Returns false if text is not such. */
+/** Seconds, with a fraction or none, of 1 ms to a day, as milliseconds. Returns false if text is
+ * not such. */
 bool bench_parse_seconds(const char *text, uint32_t *ms_p);
 
 /** "1.5 GiB" into buf. Returns buf. */

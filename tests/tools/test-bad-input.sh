@@ -41,6 +41,8 @@ wrong 2 'port.*0' -p 0 host
 wrong 2 'qp' -q 0 host
 wrong 2 'qp.*9.*1 to 8' -q 9 host
 wrong 2 'runs' --runs 0 host
+wrong 2 'json.*FILE' --json --json-stream host
+wrong 2 'HOST is missing.*--json-stream' --json-stream
 wrong 2 'min-gbps' --min-gbps fast host
 wrong 2 'min-gbps' --min-gbps=-1 host
 wrong 2 'HOST is missing.*--min-gbps' --min-gbps 1
