@@ -232,6 +232,7 @@ static enum bench_exit check_goodput(struct client *c)
 
     if (wanted == 0 || got == 0 || got >= wanted) /* none that moved: something graver was said */
         return BENCH_OK;
+    fflush(c->text); /* the table is the reason, and goes before */
     rmig_err_set(&err, -ETIME,
                  "goodput of %.3f Gbit/s, the median%s, is below the %g Gbit/s of --min-gbps",
                  got * 8 / 1e9, c->params->compare ? " by RDMA" : "", wanted * 8 / 1e9);
