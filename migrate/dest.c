@@ -216,7 +216,9 @@ static int listen_for_source(struct rmig_dest *d, struct rmig_err *err)
     d->link = (struct rmig_link){
         .uri = &d->uri,
         .total_ram_bytes = d->move.status.total_ram_bytes,
-        .channel_opts = {.cancel = d->move.cancel, .idle_timeout_ms = d->opts.idle_timeout_ms},
+        .channel_opts = {.cancel = d->move.cancel,
+                         .idle_timeout_ms = d->opts.idle_timeout_ms,
+                         .dead_peer_ms = d->opts.dead_peer_ms},
         .params = {.struct_size = sizeof(d->link.params),
                    .host = d->uri.host,
                    .port = d->uri.port,
@@ -224,6 +226,7 @@ static int listen_for_source(struct rmig_dest *d, struct rmig_err *err)
                    .device_port = d->opts.device_port,
                    .gid_index = d->opts.use_gid_index ? d->opts.gid_index : -1,
                    .idle_timeout_ms = d->opts.idle_timeout_ms,
+                   .dead_peer_ms = d->opts.dead_peer_ms,
                    .pin_budget_bytes = d->opts.pin_budget_bytes,
                    .flags = d->opts.flags & RMIG_DEST_RAM_IS_ZERO ? RMIG_TRANSPORT_RAM_IS_ZERO : 0,
                    .cancel = d->move.cancel},

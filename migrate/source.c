@@ -170,7 +170,9 @@ static void set_link(struct rmig_source *s)
     s->link = (struct rmig_link){
         .uri = &s->uri,
         .total_ram_bytes = s->move.status.total_ram_bytes,
-        .channel_opts = {.cancel = s->move.cancel, .idle_timeout_ms = s->opts.idle_timeout_ms},
+        .channel_opts = {.cancel = s->move.cancel,
+                         .idle_timeout_ms = s->opts.idle_timeout_ms,
+                         .dead_peer_ms = s->opts.dead_peer_ms},
         .params = {.struct_size = sizeof(s->link.params),
                    .pin_all = s->opts.pin_all,
                    .host = s->uri.host,
@@ -180,6 +182,7 @@ static void set_link(struct rmig_source *s)
                    .gid_index = s->opts.use_gid_index ? s->opts.gid_index : -1,
                    .nqueue_pairs = s->opts.nqueue_pairs,
                    .idle_timeout_ms = s->opts.idle_timeout_ms,
+                   .dead_peer_ms = s->opts.dead_peer_ms,
                    .pin_budget_bytes = s->opts.pin_budget_bytes,
                    .cancel = s->move.cancel},
     };

@@ -15,7 +15,7 @@
 #include <rmig/channel.h>
 
 #define RMIG_CONNECT_TIMEOUT_DEFAULT_MS 3000u
-#define RMIG_IDLE_TIMEOUT_DEFAULT_MS 10000u
+#define RMIG_IDLE_TIMEOUT_DEFAULT_MS 30000u
 #define RMIG_DEAD_PEER_DEFAULT_MS 2000u
 
 /** Longest text by which messages name an endpoint. */

@@ -26,11 +26,20 @@ struct client {
     uint32_t count, room;
     FILE *json; /* NULL: none */
     FILE *text; /* where people look */
+    struct bench_stream stream;
+    struct rmig_err why; /* what was complained of first */
 };
 
-static enum bench_exit complain(enum bench_exit status, const struct rmig_err *err)
+static void note(struct client *c, const struct rmig_err *err)
+{
+    if (c->why.code == 0)
+        c->why = *err;
+}
+
+static enum bench_exit complain(struct client *c, enum bench_exit status, const struct rmig_err *err)
 {
     fprintf(stderr, "rdma_migrate_bench: %s\n", err->msg);
+    note(c, err);
     return status;
 }
 
@@ -38,7 +47,8 @@ static int open_json(struct client *c, struct rmig_err *err)
 {
     const struct bench_params *p = c->params;
 
-    c->text = stdout;
+    c->text = p->json_stream ? stderr : stdout;
+    c->stream.to = p->json_stream ? stdout : NULL;
     if (!p->json)
         return 0;
     if (!p->json_file[0]) {
@@ -66,10 +76,27 @@ static int make_guest(struct client *c, struct rmig_err *err)
                            p->dirty_set_bytes, &c->source.guest, err);
 }
 
+/* Here, as only now the size of a --ram is known. */
+static int check_pin_budget(const struct client *c, struct rmig_err *err)
+{
+    const struct bench_params *p = c->params;
+    char budget[32], ram[32];
+
+    if (!p->pin_all || p->pin_budget_bytes == 0 || p->pin_budget_bytes >= c->ram.total_bytes)
+        return 0;
+    return rmig_err_set(
+        err, -EINVAL,
+        "--pin-budget: %s is less than the RAM, %s, and --pin-all registers all of it",
+        bench_format_size(budget, sizeof(budget), p->pin_budget_bytes),
+        bench_format_size(ram, sizeof(ram), c->ram.total_bytes));
+}
+
 static int make_ram(struct client *c, struct rmig_err *err)
 {
     int rc = bench_ram_source(&c->ram, c->params, err);
 
+    if (rc == 0)
+        rc = check_pin_budget(c, err);
     return rc < 0 || c->params->dirty_rate_bytes_per_s == 0 ? rc : make_guest(c, err);
 }
 
@@ -119,7 +146,7 @@ static void header(const struct client *c, const char *host, const char *port)
 }
 
 /* No session: what may be wrong at the server is not in the error. */
-static enum bench_exit no_session(const struct client *c, const struct rmig_err *err)
+static enum bench_exit no_session(struct client *c, const struct rmig_err *err)
 {
     const char *cure = "";
 
@@ -128,6 +155,7 @@ static enum bench_exit no_session(const struct client *c, const struct rmig_err 
     else if (err->code == -ETIMEDOUT && c->ctl.ch)
         cure = "; it serves one client at a time: is it busy?";
     fprintf(stderr, "rdma_migrate_bench: %s%s\n", err->msg, cure);
+    note(c, err);
     return BENCH_CONNECT;
 }
 
@@ -140,9 +168,10 @@ static enum bench_exit run_once(struct client *c, enum bench_transport transport
     *r = (struct bench_result){.run = number, .requested = transport};
     bench_move(&c->source, r);
     if (r->err.code)
-        complain(r->status, &r->err);
+        complain(c, r->status, &r->err);
+    bench_stream_run(&c->stream, c->params, r);
     if (c->json && bench_report_json(c->json, c->params, r, &err) < 0)
-        return complain(BENCH_USAGE, &err);
+        return complain(c, BENCH_USAGE, &err);
     return r->status;
 }
 
@@ -176,7 +205,8 @@ static enum bench_exit run_all(struct client *c)
     return status;
 }
 
-/* RDMA and TCP in turn, each going first in every other run. Where RDMA cannot be had, TCP is measured. */
+/* RDMA and TCP in turn, each going first in every other run. Where RDMA cannot be had, TCP is
+ * measured. */
 static enum bench_exit compare(struct client *c)
 {
     enum bench_exit status = BENCH_OK;
@@ -194,6 +224,21 @@ static enum bench_exit compare(struct client *c)
     return status;
 }
 
+static enum bench_exit check_goodput(struct client *c)
+{
+    double wanted = c->params->min_bytes_per_s;
+    double got = bench_report_goodput(c->params, c->results, c->count);
+    struct rmig_err err = RMIG_ERR_INIT;
+
+    if (wanted == 0 || got == 0 || got >= wanted) /* none that moved: something graver was said */
+        return BENCH_OK;
+    fflush(c->text); /* the table is the reason, and goes before */
+    rmig_err_set(&err, -ETIME,
+                 "goodput of %.3f Gbit/s, the median%s, is below the %g Gbit/s of --min-gbps",
+                 got * 8 / 1e9, c->params->compare ? " by RDMA" : "", wanted * 8 / 1e9);
+    return complain(c, BENCH_LIMIT, &err);
+}
+
 static enum bench_exit session(struct client *c, const char *host, const char *port,
                                struct rmig_cancel *stop)
 {
@@ -203,27 +248,33 @@ static enum bench_exit session(struct client *c, const char *host, const char *p
 
     if (getrandom(&c->source.token, sizeof(c->source.token), 0) != sizeof(c->source.token)) {
         rmig_err_set(&err, -errno, "getrandom: %s", strerror(errno));
-        return complain(BENCH_USAGE, &err);
+        return complain(c, BENCH_USAGE, &err);
     }
     if (make_ram(c, &err) < 0)
-        return complain(BENCH_USAGE, &err);
+        return complain(c, BENCH_USAGE, &err);
     c->room = c->params->runs * (c->params->compare ? 2 : 1);
     c->results = calloc(c->room, sizeof(*c->results));
     if (!c->results) {
         rmig_err_set(&err, -ENOMEM, "--runs: out of memory for %u results", c->room);
-        return complain(BENCH_USAGE, &err);
+        return complain(c, BENCH_USAGE, &err);
     }
-    /* Before the RAM is filled, which takes its time: a server may not be there, or not have the room. */
-    if (bench_ctl_connect(&c->ctl, host, port, stop, &err) < 0 || prepare(c, &err) < 0)
-        return rmig_cancel_triggered(stop) ? complain(BENCH_TRANSFER, &err) : no_session(c, &err);
+    /* Before the RAM is filled, which takes its time: a server may not be there, or not have the
+     * room. */
+    if (bench_ctl_connect(&c->ctl, host, port, c->params->dead_peer_ms, stop, &err) < 0 ||
+        prepare(c, &err) < 0)
+        return rmig_cancel_triggered(stop) ? complain(c, BENCH_TRANSFER, &err)
+                                           : no_session(c, &err);
     c->source.host = host;
     header(c, host, port);
+    bench_stream_start(&c->stream, c->params, host, port, c->ram.total_bytes, c->ram.nblocks,
+                       c->room);
     rc = fill_ram(c, stop, &err);
     if (rc < 0) {
         bench_ctl_send_error(&c->ctl, &err);
-        return complain(rc == -ECANCELED ? BENCH_TRANSFER : BENCH_USAGE, &err);
+        return complain(c, rc == -ECANCELED ? BENCH_TRANSFER : BENCH_USAGE, &err);
     }
     status = c->params->compare ? compare(c) : run_all(c);
+    status = worse(status, check_goodput(c));
     if (!c->results[c->count - 1].session_over)
         (void)bench_ctl_send(&c->ctl, json_pack("{s:s}", "op", "bye"), NULL); /* a courtesy */
     return status;
@@ -236,17 +287,20 @@ enum bench_exit bench_client(const struct bench_params *params, const char *host
     struct rmig_err err = RMIG_ERR_INIT;
     enum bench_exit status;
 
-    c.source = (struct bench_source){.params = params, .ctl = &c.ctl, .ram = &c.ram};
-    if (open_json(&c, &err) < 0)
-        return complain(BENCH_USAGE, &err);
-    status = session(&c, host, port, stop);
+    c.source =
+        (struct bench_source){.params = params, .ctl = &c.ctl, .ram = &c.ram, .stream = &c.stream};
+    status = open_json(&c, &err) < 0 ? complain(&c, BENCH_USAGE, &err)
+                                     : session(&c, host, port, stop);
+    bench_stream_final(&c.stream, params, c.results, c.count, status, &c.why);
+    if (c.stream.err.code)
+        status = worse(status, complain(&c, BENCH_USAGE, &c.stream.err));
     bench_ctl_close(&c.ctl);
     bench_guest_free(c.source.guest);
     bench_ram_release(&c.ram);
     free(c.results);
     if (c.json && c.json != stdout && fclose(c.json) == EOF && status == BENCH_OK) {
         rmig_err_set(&err, -errno, "--json: %.128s: %s", params->json_file, strerror(errno));
-        status = complain(BENCH_USAGE, &err);
+        status = complain(&c, BENCH_USAGE, &err);
     }
     return status;
 }

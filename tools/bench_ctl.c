@@ -73,9 +73,9 @@ int bench_ctl_adopt(struct bench_ctl *ctl, struct rmig_channel *ch, struct rmig_
 }
 
 int bench_ctl_connect(struct bench_ctl *ctl, const char *host, const char *port,
-                      struct rmig_cancel *stop, struct rmig_err *err)
+                      uint32_t dead_peer_ms, struct rmig_cancel *stop, struct rmig_err *err)
 {
-    struct rmig_channel_opts opts = {.cancel = stop};
+    struct rmig_channel_opts opts = {.cancel = stop, .dead_peer_ms = dead_peer_ms};
     struct rmig_uri uri = {.kind = RMIG_URI_TCP, .fd = -1};
     struct rmig_channel *ch = NULL;
     int rc;

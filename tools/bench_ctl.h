@@ -8,7 +8,7 @@
  *   prepare (blocks)                 ->
  *                                    <-   ready | error
  *   per run:
- *   run (transport, pin_all, ...)    ->
+ *   run (transport, budget, ...)     ->
  *                                    <-   listening (port, and why there is no RDMA) | error
  *   ... the move, on a data connection of its own; either end may say error and give it up: the
  *       server answers the client's error with aborted, after which the next run may come ...
@@ -29,7 +29,7 @@
 #include <rmig/error.h>
 
 /* Of this protocol, not of the program: raised when a message changes its meaning. */
-#define BENCH_PROTOCOL 1
+#define BENCH_PROTOCOL 2
 #define BENCH_LINE_MAX (1u << 20)
 #define BENCH_HELLO_MS 10000
 
@@ -44,9 +44,9 @@ struct bench_ctl {
     char local[64]; /* numeric address of this end */
 };
 
-/** Connect to host:port. Returns: 0; a negative errno. */
+/** Connect to host:port. dead_peer_ms: of the channel, 0 = default. Returns: 0; a negative errno. */
 int bench_ctl_connect(struct bench_ctl *ctl, const char *host, const char *port,
-                      struct rmig_cancel *stop, struct rmig_err *err);
+                      uint32_t dead_peer_ms, struct rmig_cancel *stop, struct rmig_err *err);
 
 /** Take over an accepted channel; it is closed on failure too. Returns: 0; a negative errno. */
 int bench_ctl_adopt(struct bench_ctl *ctl, struct rmig_channel *ch, struct rmig_cancel *stop,

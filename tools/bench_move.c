@@ -43,7 +43,10 @@ static int ask_for_run(struct move *m, struct rmig_err *err)
     const struct bench_params *p = m->source->params;
     struct bench_run run = {.transport = m->result->requested,
                             .pin_all = p->pin_all,
-                            .nqueue_pairs = p->nqueue_pairs};
+                            .nqueue_pairs = p->nqueue_pairs,
+                            .pin_budget_bytes = p->pin_budget_bytes,
+                            .dead_peer_ms = p->dead_peer_ms,
+                            .idle_timeout_ms = p->idle_timeout_ms};
     uint64_t began_ns = bench_now_ns(), port = 0;
     uint64_t alloc_ms = p->prealloc ? m->source->ram->total_bytes / PREALLOC_BYTES_PER_MS : 0;
     json_t *msg = NULL;
@@ -75,6 +78,9 @@ static int new_engine(struct move *m, struct rmig_err *err)
         .tcp_fallback = rdma && m->result->requested == BENCH_AUTO,
         .pin_all = p->pin_all,
         .nqueue_pairs = p->nqueue_pairs,
+        .pin_budget_bytes = p->pin_budget_bytes,
+        .dead_peer_ms = p->dead_peer_ms,
+        .idle_timeout_ms = p->idle_timeout_ms,
         .max_bandwidth_bytes_per_s = p->max_bandwidth_bytes_per_s,
         .machine = "rdma_migrate_bench",
         .device = p->device[0] ? p->device : NULL,
@@ -248,11 +254,19 @@ static enum bench_exit status_of(const struct move *m, int code)
     return r->requested == BENCH_RDMA && no_device(code) ? BENCH_NO_DEVICE : BENCH_CONNECT;
 }
 
+/* Who asked for less patience with a peer that does nothing has less here, too. */
+static int aborted_ms(const struct move *m)
+{
+    uint32_t ms = m->source->params->idle_timeout_ms;
+
+    return ms && ms < ABORTED_MS ? (int)ms : ABORTED_MS;
+}
+
 /* The destination was told: wait until nothing of the run is left there. Then another may come. */
 static int await_aborted(struct move *m)
 {
     struct bench_ctl *ctl = m->source->ctl;
-    uint64_t deadline_ns = bench_now_ns() + ABORTED_MS * BENCH_NS_PER_MS;
+    uint64_t deadline_ns = bench_now_ns() + (uint64_t)aborted_ms(m) * BENCH_NS_PER_MS;
     bool aborted;
     int rc = 0;
 
@@ -261,7 +275,7 @@ static int await_aborted(struct move *m)
     while (rc == 0 && !aborted && bench_now_ns() < deadline_ns) {
         json_t *msg = NULL;
 
-        rc = bench_ctl_recv(ctl, ABORTED_MS, &msg, NULL);
+        rc = bench_ctl_recv(ctl, aborted_ms(m), &msg, NULL);
         aborted = rc == 0 && bench_ctl_is(msg, "aborted");
         json_decref(msg);
     }
@@ -297,7 +311,7 @@ void bench_move(const struct bench_source *source, struct bench_result *result)
 
     result->ram_bytes = source->ram->total_bytes;
     result->nblocks = source->ram->nblocks;
-    bench_progress_begin(&m.progress, source->params->interval_ns);
+    bench_progress_begin(&m.progress, source->params, source->stream, result->run);
     rc = prepare_move(&m, &err);
     if (rc == 0)
         rc = move_ram(&m, &err);

@@ -6,6 +6,7 @@
 #include "tools/bench_ctl.h"
 #include "tools/bench_guest.h"
 #include "tools/bench_result.h"
+#include "tools/bench_stream.h"
 
 /** What stays the same over the runs of a session. */
 struct bench_source {
@@ -14,6 +15,7 @@ struct bench_source {
     struct bench_ctl *ctl;
     struct bench_ram *ram;
     struct bench_guest *guest; /* NULL: none */
+    struct bench_stream *stream;
     uint64_t token;
 };
 

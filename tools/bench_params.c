@@ -9,9 +9,8 @@
 #include <string.h>
 #include <rmig/rmig.h>
 
+#include "tools/bench_params_check.h"
 #include "tools/bench_units.h"
-
-#define COMPARE_RUNS 3 /* the first pays for memory that nothing has touched yet */
 
 enum group { BOTH_ENDS = 1, SERVER, CLIENT, GUEST, OUTPUT };
 
@@ -29,12 +28,18 @@ enum key {
     KEY_DOWNTIME_LIMIT,
     KEY_TIME_LIMIT,
     KEY_PIN_ALL,
+    KEY_PIN_BUDGET,
+    KEY_DEADLINE,
+    KEY_PROGRESS_DEADLINE,
     KEY_TRANSPORT,
     KEY_MAX_BANDWIDTH,
     KEY_RUNS,
     KEY_COMPARE,
+    KEY_MIN_GBPS,
     KEY_JSON,
-    KEY_INTERVAL,
+    KEY_JSON_STREAM,
+    KEY_REPORT_GBITS,
+    KEY_IB_PORT,
     KEY_LOOPBACK,
     KEY_BIND,
     KEY_DATA_PORT,
@@ -48,7 +53,13 @@ static const struct argp_option options[] = {
     {"device", 'd', "NAME", 0, "RDMA device to use (default: the one the address chooses)",
      BOTH_ENDS},
     {"gid-index", 'x', "N", 0, "GID index to use with --device", BOTH_ENDS},
-    {"ib-port", 'i', "N", 0, "Port of the RDMA device (default 1)", BOTH_ENDS},
+    {"ib-port", KEY_IB_PORT, "N", 0, "Port of the RDMA device (default 1)", BOTH_ENDS},
+    {"pin-budget", KEY_PIN_BUDGET, "SIZE", 0,
+     "Most RAM to have registered at once, at both ends (default: all)", BOTH_ENDS},
+    {"deadline", KEY_DEADLINE, "SECONDS", 0,
+     "Longest wait for a peer that died or cannot be reached any more (default 2)", BOTH_ENDS},
+    {"progress-deadline", KEY_PROGRESS_DEADLINE, "SECONDS", 0,
+     "Longest wait for a peer that lives and does nothing (default 30)", BOTH_ENDS},
     {.doc = "Server, which is what runs without HOST:", .group = SERVER},
     {"bind", KEY_BIND, "ADDRESS", 0, "Address to listen on (default: all)", SERVER},
     {"data-port", KEY_DATA_PORT, "PORT", 0, "Port of the data connection (default: any free one)",
@@ -79,7 +90,10 @@ static const struct argp_option options[] = {
      "Run the server too, as a second process; HOST: a local address", CLIENT},
     {"runs", KEY_RUNS, "N", 0, "Move N times (default 1; with --compare 3)", CLIENT},
     {"compare", KEY_COMPARE, NULL, 0,
-     "Move by RDMA and by TCP, a run of each in turn, and print the ratio of their medians", CLIENT},
+     "Move by RDMA and by TCP, a run of each in turn, and print the ratio of their medians",
+     CLIENT},
+    {"min-gbps", KEY_MIN_GBPS, "N", 0,
+     "Exit status 7 where the median goodput of the runs is below N Gbit/s", CLIENT},
     {.doc = "A guest that runs on while it is moved:", .group = GUEST},
     {"dirty-rate", KEY_DIRTY_RATE, "MB/s", 0,
      "Write to pages at this rate while they are moved (default 0)", GUEST},
@@ -93,7 +107,12 @@ static const struct argp_option options[] = {
     {.doc = "Output:", .group = OUTPUT},
     {"json", KEY_JSON, "FILE", OPTION_ARG_OPTIONAL,
      "One JSON object a run, to FILE or to standard output", OUTPUT},
-    {"interval", KEY_INTERVAL, "SEC", 0, "Report the progress every SEC seconds", OUTPUT},
+    {"json-stream", KEY_JSON_STREAM, NULL, 0,
+     "A JSON object for each thing that happens to standard output, as it happens", OUTPUT},
+    {"interval", 'i', "SECONDS", 0,
+     "Report the progress every SECONDS, such as 0.5 (default 0: not)", OUTPUT},
+    {"report_gbits", KEY_REPORT_GBITS, NULL, 0, "Rates in Gbit/s, but for JSON", OUTPUT},
+    {"report-gbits", 0, NULL, OPTION_ALIAS, NULL, OUTPUT},
     {0},
 };
 
@@ -146,6 +165,17 @@ static double real(struct argp_state *state, const char *option, const char *arg
     return value;
 }
 
+static uint32_t seconds(struct argp_state *state, const char *option, const char *arg)
+{
+    uint32_t ms = 0;
+
+    if (!bench_parse_seconds(arg, &ms))
+        argp_failure(state, BENCH_USAGE, 0,
+                     "--%s: '%s' is not a number of seconds from 0.001 to %u", option, arg,
+                     BENCH_SECONDS_MAX);
+    return ms;
+}
+
 static void text(struct argp_state *state, const char *option, const char *arg, char *buf,
                  size_t len)
 {
@@ -181,8 +211,17 @@ static error_t parse_ends(int key, char *arg, struct argp_state *state, struct b
     case 'x':
         p->gid_index = (int32_t)number(state, "gid-index", arg, 0, 65535);
         return 0;
-    case 'i':
+    case KEY_IB_PORT:
         p->ib_port = (uint32_t)number(state, "ib-port", arg, 1, 255);
+        return 0;
+    case KEY_PIN_BUDGET:
+        p->pin_budget_bytes = size(state, "pin-budget", arg);
+        return 0;
+    case KEY_DEADLINE:
+        p->dead_peer_ms = seconds(state, "deadline", arg);
+        return 0;
+    case KEY_PROGRESS_DEADLINE:
+        p->idle_timeout_ms = seconds(state, "progress-deadline", arg);
         return 0;
     case '1':
         p->once = true;
@@ -252,6 +291,9 @@ static error_t parse_move(int key, char *arg, struct argp_state *state, struct b
     case KEY_COMPARE:
         p->compare = true;
         return 0;
+    case KEY_MIN_GBPS:
+        p->min_bytes_per_s = real(state, "min-gbps", arg, 1e6) * 1e9 / 8;
+        return 0;
     }
     return ARGP_ERR_UNKNOWN;
 }
@@ -282,7 +324,13 @@ static error_t parse_guest(int key, char *arg, struct argp_state *state, struct 
         if (arg)
             text(state, "json", arg, p->json_file, sizeof(p->json_file));
         return 0;
-    case KEY_INTERVAL:
+    case KEY_JSON_STREAM:
+        p->json_stream = true;
+        return 0;
+    case KEY_REPORT_GBITS:
+        p->gbits = true;
+        return 0;
+    case 'i':
         p->interval_ns = (uint64_t)(real(state, "interval", arg, 1e6) * (double)BENCH_NS_PER_S);
         return 0;
     }
@@ -317,81 +365,7 @@ static void parse_host(struct argp_state *state, const char *arg, struct bench_p
     p->host_transport = rdma ? BENCH_RDMA : BENCH_TCP;
 }
 
-/* An option of the other end would have no effect, and nobody would notice. */
-static void check_ends(struct argp_state *state, const struct bench_params *p)
-{
-    bool server = !p->host[0] && !p->loopback;
-
-    if (server && p->client_option)
-        argp_failure(state, BENCH_USAGE, 0,
-                     "HOST is missing: --%s is for the client (or is it --loopback?)",
-                     p->client_option);
-    if (p->loopback && p->bind[0])
-        argp_failure(state, BENCH_USAGE, 0, "--bind: with --loopback HOST is the address");
-    if (p->host[0] && !p->loopback && p->server_option)
-        argp_failure(state, BENCH_USAGE, 0, "--%s is for the server, which runs without HOST",
-                     p->server_option);
-}
-
-/* What the transport is, and what would have no effect on it. */
-static void check_transport(struct argp_state *state, struct bench_params *p)
-{
-    const char *of_rdma = p->pin_all            ? "pin-all"
-                          : p->nqueue_pairs > 1 ? "qp"
-                          : p->device[0]        ? "device"
-                          : p->gid_index >= 0   ? "gid-index"
-                                                : NULL;
-
-    if (p->host_transport != BENCH_AUTO) {
-        if (p->transport != BENCH_AUTO && p->transport != p->host_transport)
-            argp_failure(state, BENCH_USAGE, 0, "--transport=%s: HOST says %s:",
-                         bench_transport_name(p->transport),
-                         bench_transport_name(p->host_transport));
-        p->transport = p->host_transport;
-    }
-    if (p->compare && p->transport != BENCH_AUTO)
-        argp_failure(state, BENCH_USAGE, 0,
-                     "--compare moves by RDMA and by TCP: not with %s%s",
-                     p->host_transport == BENCH_AUTO ? "--transport=" : "a HOST that says ",
-                     bench_transport_name(p->transport));
-    if (p->transport == BENCH_TCP && of_rdma)
-        argp_failure(state, BENCH_USAGE, 0, "--%s is for RDMA, and the transport is tcp", of_rdma);
-}
-
-static void check_content(struct argp_state *state, struct bench_params *p)
-{
-    if (p->ram_file[0] && p->size_bytes)
-        argp_failure(state, BENCH_USAGE, 0, "--size: with --ram it is the size of the file");
-    if (p->ram_file[0] && (p->zero_fraction > 0 || p->zero_holes))
-        argp_failure(state, BENCH_USAGE, 0, "--%s: with --ram the zero pages are those of the file",
-                     p->zero_holes ? "zero-holes" : "zero-fraction");
-    if (p->size_bytes == 0)
-        p->size_bytes = BENCH_GIB;
-    if (!p->ram_file[0] && p->size_bytes / RMIG_PAGE_BYTES < p->nblocks)
-        argp_failure(state, BENCH_USAGE, 0,
-                     "--blocks: %u blocks of %llu bytes are less than a page each", p->nblocks,
-                     (unsigned long long)(p->size_bytes / p->nblocks));
-    if (p->zero_holes && p->zero_fraction == 0 && !p->ram_file[0])
-        argp_failure(state, BENCH_USAGE, 0, "--zero-holes: no page is zero without --zero-fraction");
-    if ((p->dirty_set_bytes || p->tracker != BENCH_TRACK_AUTO) && p->dirty_rate_bytes_per_s == 0)
-        argp_failure(state, BENCH_USAGE, 0, "--%s: nothing is written without --dirty-rate",
-                     p->dirty_set_bytes ? "dirty-set" : "dirty-tracker");
-}
-
-static void check(struct argp_state *state, struct bench_params *p)
-{
-    bool server = !p->host[0] && !p->loopback;
-
-    check_ends(state, p);
-    check_transport(state, p);
-    check_content(state, p);
-    if (p->runs == 0)
-        p->runs = p->compare ? COMPARE_RUNS : 1;
-    if (!server && !p->loopback && !strcmp(p->port, "0"))
-        argp_failure(state, BENCH_USAGE, 0, "--port: 0 is for the server, which picks one");
-}
-
-/* For check_ends(): which end the option is for. */
+/* For bench_params_check(): which end the option is for. */
 static void note_end(int key, struct bench_params *p)
 {
     for (const struct argp_option *o = options; o->name || o->doc; o++)
@@ -411,7 +385,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         parse_host(state, arg, p);
         return 0;
     case ARGP_KEY_END:
-        check(state, p);
+        bench_params_check(state, p);
         return 0;
     }
     note_end(key, p);

@@ -40,6 +40,9 @@ struct bench_params {
     char device[64];   /* RDMA device, empty = the one the address chooses */
     int32_t gid_index; /* -1 = choose */
     uint32_t ib_port;  /* 0 = 1 */
+    uint64_t pin_budget_bytes; /* most guest RAM registered at once, 0 = no limit */
+    uint32_t dead_peer_ms;     /* 0 = the library's default, as the next */
+    uint32_t idle_timeout_ms;
     bool loopback;
     bool once;
     uint64_t max_ram_bytes; /* server: most memory to give a client, 0 = what is available */
@@ -60,6 +63,7 @@ struct bench_params {
     uint64_t max_bandwidth_bytes_per_s; /* 0 = no limit */
     uint32_t runs;
     bool compare;
+    double min_bytes_per_s; /* median goodput that is asked for, 0 = none is */
     /* the guest that goes on writing */
     uint64_t dirty_rate_bytes_per_s; /* 0 = none */
     uint64_t dirty_set_bytes;        /* 0 = all RAM */
@@ -69,7 +73,9 @@ struct bench_params {
     /* what to say */
     bool json;
     char json_file[4096]; /* empty: standard output */
+    bool json_stream;     /* to standard output */
     uint64_t interval_ns; /* 0 = none */
+    bool gbits;           /* rates for people in Gbit/s */
     /* long names of options seen that only one end has a use for, NULL = none */
     const char *server_option, *client_option;
 };

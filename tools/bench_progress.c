@@ -10,15 +10,19 @@
 #define SHOW_NS (100 * BENCH_NS_PER_MS)
 #define BAR_CELLS 24
 
-void bench_progress_begin(struct bench_progress *progress, uint64_t interval_ns)
+void bench_progress_begin(struct bench_progress *progress, const struct bench_params *params,
+                          struct bench_stream *stream, uint32_t run)
 {
     uint64_t now = bench_now_ns();
 
     *progress = (struct bench_progress){.bar = isatty(STDERR_FILENO) != 0,
-                                        .interval_ns = interval_ns,
+                                        .gbits = params->gbits,
+                                        .interval_ns = params->interval_ns,
                                         .began_ns = now,
                                         .shown_ns = now,
-                                        .reported_ns = now};
+                                        .reported_ns = now,
+                                        .stream = stream,
+                                        .run = run};
 }
 
 bool bench_progress_wanted(const struct bench_progress *progress)
@@ -37,29 +41,36 @@ static void show_bar(struct bench_progress *p, const struct rmig_move_status *st
     uint64_t left = status->remaining_bytes < total ? status->remaining_bytes : total;
     double done = total ? (double)(total - left) / (double)total : 1;
     double rate = bench_rate(done_bytes(status) - p->shown_bytes, now - p->shown_ns);
-    char bar[BAR_CELLS + 1], remaining[32];
+    char bar[BAR_CELLS + 1], remaining[32], speed[32];
 
     for (unsigned i = 0; i < BAR_CELLS; i++)
         bar[i] = i < done * BAR_CELLS ? '#' : '.';
     bar[BAR_CELLS] = '\0';
-    fprintf(stderr, "\r[%s] %3.0f %%  %.2f GB/s  round %u  %s left\033[K", bar, done * 100,
-            rate / 1e9, status->round, bench_format_size(remaining, sizeof(remaining), left));
+    fprintf(stderr, "\r[%s] %3.0f %%  %s  round %u  %s left\033[K", bar, done * 100,
+            bench_format_rate(speed, sizeof(speed), rate, p->gbits), status->round,
+            bench_format_size(remaining, sizeof(remaining), left));
     p->shown_ns = now;
     p->shown_bytes = done_bytes(status);
     p->dirty_line = true;
 }
 
-static void report_line(struct bench_progress *p, const struct rmig_move_status *status, uint64_t now)
+static void report_line(struct bench_progress *p, const struct rmig_move_status *status,
+                        uint64_t now)
 {
     uint64_t bytes = done_bytes(status) - p->reported_bytes;
-    char moved[32], left[32];
+    const struct bench_interval interval = {.run = p->run,
+                                            .elapsed_ns = now - p->began_ns,
+                                            .interval_ns = now - p->reported_ns,
+                                            .moved_bytes = bytes};
+    char moved[32], left[32], speed[32];
 
     bench_progress_end(p);
-    fprintf(stderr, "%8.2f s  round %u  %10s  %.3f GB/s  %s left\n",
+    fprintf(stderr, "%8.2f s  round %u  %10s  %s  %s left\n",
             (double)(now - p->began_ns) / 1e9, status->round,
             bench_format_size(moved, sizeof(moved), bytes),
-            bench_rate(bytes, now - p->reported_ns) / 1e9,
+            bench_format_rate(speed, sizeof(speed), bench_rate(bytes, now - p->reported_ns), p->gbits),
             bench_format_size(left, sizeof(left), status->remaining_bytes));
+    bench_stream_interval(p->stream, &interval, status);
     p->reported_ns = now;
     p->reported_bytes = done_bytes(status);
 }

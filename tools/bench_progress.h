@@ -7,16 +7,23 @@
 #include <stdint.h>
 #include <rmig/migrate.h>
 
+#include "tools/bench_params.h"
+#include "tools/bench_stream.h"
+
 struct bench_progress {
     bool bar; /* standard error is a terminal */
+    bool gbits;
     uint64_t interval_ns;
     uint64_t began_ns, shown_ns, reported_ns;
     uint64_t shown_bytes, reported_bytes;
     bool dirty_line; /* the bar is on the line */
+    struct bench_stream *stream;
+    uint32_t run;
 };
 
-/** Begin to show; interval_ns 0 = no lines. */
-void bench_progress_begin(struct bench_progress *progress, uint64_t interval_ns);
+/** Begin to show a run, as params ask for; intervals are put in the stream, too. */
+void bench_progress_begin(struct bench_progress *progress, const struct bench_params *params,
+                          struct bench_stream *stream, uint32_t run);
 
 /** Is anything shown, so that figures are wanted often? */
 bool bench_progress_wanted(const struct bench_progress *progress);

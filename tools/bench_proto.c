@@ -10,6 +10,7 @@
 #include "tools/bench_ctl.h"
 #include "tools/bench_hash.h"
 #include "tools/bench_params.h"
+#include "tools/bench_units.h"
 
 /* JSON integers are signed: a 64-bit figure that may be anything goes in two halves. */
 static json_t *halves(uint64_t value)
@@ -99,8 +100,12 @@ int bench_prepare_decode(const json_t *msg, struct bench_prepare *prepare_p, str
 
 json_t *bench_run_encode(const struct bench_run *run)
 {
-    return json_pack("{s:s, s:s, s:b, s:I}", "op", "run", "transport", bench_transport_name(run->transport),
-                     "pin_all", run->pin_all, "queue_pairs", (json_int_t)run->nqueue_pairs);
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "op", "run", "transport",
+                     bench_transport_name(run->transport), "pin_all", run->pin_all, "queue_pairs",
+                     (json_int_t)run->nqueue_pairs, "pin_budget_bytes",
+                     (json_int_t)run->pin_budget_bytes, "dead_peer_ms",
+                     (json_int_t)run->dead_peer_ms, "idle_timeout_ms",
+                     (json_int_t)run->idle_timeout_ms);
 }
 
 static bool transport_of(const char *name, enum bench_transport *transport_p)
@@ -119,19 +124,30 @@ int bench_run_decode(const json_t *msg, struct bench_run *run_p, struct rmig_err
 {
     const char *name = json_string_value(json_object_get(msg, "transport"));
     enum bench_transport transport = BENCH_AUTO;
-    uint64_t nqueue_pairs = 0;
+    uint64_t nqueue_pairs = 0, pin_budget_bytes = 0, dead_peer_ms = 0, idle_timeout_ms = 0;
     bool pin_all = false;
     int rc = get_bool(msg, "pin_all", &pin_all, err);
 
     if (rc == 0)
         rc = bench_msg_u64(msg, "queue_pairs", 1, BENCH_QUEUE_PAIRS_MAX, &nqueue_pairs, err);
+    if (rc == 0)
+        rc = bench_msg_u64(msg, "pin_budget_bytes", 0, INT64_MAX, &pin_budget_bytes, err);
+    if (rc == 0)
+        rc = bench_msg_u64(msg, "dead_peer_ms", 0, BENCH_SECONDS_MAX * 1000u, &dead_peer_ms, err);
+    if (rc == 0)
+        rc = bench_msg_u64(msg, "idle_timeout_ms", 0, BENCH_SECONDS_MAX * 1000u, &idle_timeout_ms,
+                           err);
     if (rc == 0 && !transport_of(name, &transport))
-        rc = rmig_err_set(err, -EPROTO, "peer: asks for a transport that is none of auto, rdma, tcp");
+        rc = rmig_err_set(err, -EPROTO,
+                          "peer: asks for a transport that is none of auto, rdma, tcp");
     if (rc < 0)
         return rc;
     *run_p = (struct bench_run){.transport = transport,
                                 .pin_all = pin_all,
-                                .nqueue_pairs = (uint32_t)nqueue_pairs};
+                                .nqueue_pairs = (uint32_t)nqueue_pairs,
+                                .pin_budget_bytes = pin_budget_bytes,
+                                .dead_peer_ms = (uint32_t)dead_peer_ms,
+                                .idle_timeout_ms = (uint32_t)idle_timeout_ms};
     return 0;
 }
 

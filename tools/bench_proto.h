@@ -31,6 +31,9 @@ struct bench_run {
     enum bench_transport transport;
     bool pin_all;
     uint32_t nqueue_pairs;
+    uint64_t pin_budget_bytes; /* 0 = no limit */
+    uint32_t dead_peer_ms;     /* 0 = as the server likes, as the next */
+    uint32_t idle_timeout_ms;
 };
 
 /** "loaded": the destination's figures. */

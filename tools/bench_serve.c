@@ -100,6 +100,27 @@ static int prepare(struct session *s, struct rmig_err *err)
     return rc;
 }
 
+/* The smaller one of both ends' budgets. */
+static uint64_t pin_budget_bytes(const struct run *r)
+{
+    uint64_t ours = r->session->params->pin_budget_bytes, theirs = r->how.pin_budget_bytes;
+
+    return ours && (theirs == 0 || ours < theirs) ? ours : theirs;
+}
+
+static int check_pin_budget(const struct run *r, struct rmig_err *err)
+{
+    char budget[32], ram[32];
+
+    if (!r->how.pin_all || r->how.transport == BENCH_TCP || pin_budget_bytes(r) == 0 ||
+        pin_budget_bytes(r) >= r->session->prepare.total_bytes)
+        return 0;
+    return rmig_err_set(err, -EDQUOT,
+                        "--pin-all: the RAM, %s, is more than the --pin-budget of %s here",
+                        bench_format_size(ram, sizeof(ram), r->session->prepare.total_bytes),
+                        bench_format_size(budget, sizeof(budget), pin_budget_bytes(r)));
+}
+
 static int new_engine(struct run *r, struct rmig_err *err)
 {
     const struct session *s = r->session;
@@ -112,6 +133,11 @@ static int new_engine(struct run *r, struct rmig_err *err)
         .device_port = p->ib_port,
         .use_gid_index = p->gid_index >= 0,
         .gid_index = p->gid_index,
+        /* With --pin-all the whole of a RAM that is within the budget, which the engine does not
+         * know yet when it is asked: it would refuse. */
+        .pin_budget_bytes = r->how.pin_all ? 0 : pin_budget_bytes(r),
+        .dead_peer_ms = p->dead_peer_ms ? p->dead_peer_ms : r->how.dead_peer_ms,
+        .idle_timeout_ms = p->idle_timeout_ms ? p->idle_timeout_ms : r->how.idle_timeout_ms,
         .flags = RMIG_DEST_RAM_IS_ZERO, /* it was made for this run */
     };
     char uri[300];
@@ -248,7 +274,9 @@ static int serve_run(struct session *s, const json_t *msg, struct rmig_err *err)
     if (rc < 0)
         return rc;
     s->told = false;
-    rc = bench_ram_destination(&r.ram, s->prepare.lens_bytes, s->prepare.nblocks,
+    rc = check_pin_budget(&r, &run_err);
+    if (rc == 0)
+        rc = bench_ram_destination(&r.ram, s->prepare.lens_bytes, s->prepare.nblocks,
                                s->prepare.shared, &run_err);
     if (rc == 0 && s->prepare.prealloc)
         rc = bench_ram_populate(&r.ram, s->ctl->stop, &run_err);

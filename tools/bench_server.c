@@ -40,7 +40,7 @@ static void announce(const struct rmig_listener *listener, const char *address, 
 static enum bench_exit serve_one(const struct bench_params *params, struct rmig_listener *listener,
                                  bool quiet, struct rmig_cancel *stop, bool *stopped_p)
 {
-    struct rmig_channel_opts opts = {.cancel = stop};
+    struct rmig_channel_opts opts = {.cancel = stop, .dead_peer_ms = params->dead_peer_ms};
     struct rmig_err err = RMIG_ERR_INIT;
     struct rmig_channel *ch = NULL;
     struct bench_ctl ctl = {.fd = -1};

@@ -80,6 +80,16 @@ bool bench_parse_double(const char *text, double min, double max, double *value_
     return true;
 }
 
+bool bench_parse_seconds(const char *text, uint32_t *ms_p)
+{
+    double seconds;
+
+    if (!bench_parse_double(text, 0.001, BENCH_SECONDS_MAX, &seconds))
+        return false;
+    *ms_p = (uint32_t)(seconds * 1000 + 0.5);
+    return true;
+}
+
 char *bench_format_size(char *buf, size_t len, uint64_t bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -91,6 +101,15 @@ char *bench_format_size(char *buf, size_t len, uint64_t bytes)
         unit++;
     }
     snprintf(buf, len, unit ? "%.2f %s" : "%.0f %s", value, units[unit]);
+    return buf;
+}
+
+char *bench_format_rate(char *buf, size_t len, double bytes_per_s, bool gbits)
+{
+    if (gbits)
+        snprintf(buf, len, "%.3f Gbit/s", bytes_per_s * 8 / 1e9);
+    else
+        snprintf(buf, len, "%.3f GB/s", bytes_per_s / 1e9);
     return buf;
 }
 

@@ -9,7 +9,7 @@
 #include "tools/bench_units.h"
 #include "tools/rmig_ram.h"
 
-enum key { KEY_MAX_RAM = 0x100, KEY_PIN_BUDGET, KEY_TIMEOUT, KEY_JSON };
+enum key { KEY_MAX_RAM = 0x100, KEY_PIN_BUDGET, KEY_DEADLINE, KEY_PROGRESS_DEADLINE, KEY_JSON };
 
 static const struct argp_option options[] = {
     {.doc = "The peer:", .group = 10},
@@ -18,7 +18,11 @@ static const struct argp_option options[] = {
     {"ib-port", 'i', "N", 0, "Port of the RDMA device (default 1)", 10},
     {"pin-budget", KEY_PIN_BUDGET, "SIZE", 0, "Most memory to have registered at once (default: all)",
      10},
-    {"timeout", KEY_TIMEOUT, "SEC", 0, "Longest wait for a peer that says nothing (default 10)", 10},
+    {"deadline", KEY_DEADLINE, "SECONDS", 0,
+     "Longest wait for a peer that died or cannot be reached any more (default 2)", 10},
+    {"progress-deadline", KEY_PROGRESS_DEADLINE, "SECONDS", 0,
+     "Longest wait for a peer that lives and does nothing (default 30)", 10},
+    {"timeout", 0, NULL, OPTION_ALIAS, NULL, 10},
     {"max-ram", KEY_MAX_RAM, "SIZE", 0,
      "Most guest RAM that a peer may ask for (default: the memory of this host)", 10},
     {0},
@@ -52,6 +56,16 @@ static uint64_t size(struct argp_state *state, const char *option, const char *a
     return value;
 }
 
+static uint32_t seconds(struct argp_state *state, const char *option, const char *arg)
+{
+    uint32_t ms = 0;
+
+    if (!bench_parse_seconds(arg, &ms))
+        argp_failure(state, CMD_USAGE, 0, "--%s: '%s' is not a number of seconds from 0.001 to %u",
+                     option, arg, BENCH_SECONDS_MAX);
+    return ms;
+}
+
 static void text(struct argp_state *state, const char *option, const char *arg, char *buf,
                  size_t len)
 {
@@ -79,8 +93,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_PIN_BUDGET:
         common->link.pin_budget_bytes = size(state, "pin-budget", arg);
         break;
-    case KEY_TIMEOUT:
-        common->link.idle_timeout_ms = (uint32_t)number(state, "timeout", arg, 1, 86400) * 1000;
+    case KEY_DEADLINE:
+        common->link.dead_peer_ms = seconds(state, "deadline", arg);
+        break;
+    case KEY_PROGRESS_DEADLINE:
+        common->link.idle_timeout_ms = seconds(state, "progress-deadline", arg);
         break;
     case KEY_MAX_RAM:
         common->max_ram_bytes = size(state, "max-ram", arg);

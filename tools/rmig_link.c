@@ -11,7 +11,8 @@ static struct rmig_channel_opts channel_opts(const struct link *link)
 {
     return (struct rmig_channel_opts){.cancel = link->opts.cancel,
                                       .connect_timeout_ms = link->opts.connect_timeout_ms,
-                                      .idle_timeout_ms = link->opts.idle_timeout_ms};
+                                      .idle_timeout_ms = link->opts.idle_timeout_ms,
+                                      .dead_peer_ms = link->opts.dead_peer_ms};
 }
 
 static void set_params(struct link *link)
@@ -26,6 +27,7 @@ static void set_params(struct link *link)
         .gid_index = link->opts.gid_index,
         .connect_timeout_ms = link->opts.connect_timeout_ms,
         .idle_timeout_ms = link->opts.idle_timeout_ms,
+        .dead_peer_ms = link->opts.dead_peer_ms,
         .pin_budget_bytes = link->opts.pin_budget_bytes,
         .cancel = link->opts.cancel,
     };

@@ -16,6 +16,7 @@ struct link_opts {
     uint64_t pin_budget_bytes;
     uint32_t connect_timeout_ms;
     uint32_t idle_timeout_ms;
+    uint32_t dead_peer_ms;
     struct rmig_cancel *cancel;
 };
 

@@ -96,7 +96,7 @@ struct rmig_channel {
 struct rmig_channel_opts {
     struct rmig_cancel *cancel;  /**< may be NULL; borrowed until close */
     uint32_t connect_timeout_ms; /**< name look-up and connecting together; 0 = 3000 */
-    uint32_t idle_timeout_ms;    /**< longest wait without a byte moving; 0 = 10000 */
+    uint32_t idle_timeout_ms;    /**< longest wait without a byte moving; 0 = 30000 */
     /**
      * tcp: a peer that leaves data unacknowledged is given up; where nothing is in flight, or its
      * window is closed, after 2000 at least; 0 = 2000. One that is alive is not, however slow.

@@ -154,7 +154,7 @@ struct rmig_source_opts {
     uint64_t pin_budget_bytes;          /**< rdma: most RAM registered at once; 0 = no limit */
     uint64_t max_bandwidth_bytes_per_s; /**< of the rounds; 0 = no limit */
     uint32_t connect_timeout_ms;        /**< 0 = 3000 */
-    uint32_t idle_timeout_ms;           /**< longest wait for the peer; 0 = 10000 */
+    uint32_t idle_timeout_ms;           /**< longest wait for the peer; 0 = 30000 */
     const char *machine;                /**< configuration name, 1..255 bytes; NULL = "rmig" */
     const char *device;                 /**< RDMA device; NULL = the one the address chooses */
     rmig_progress_fn progress;          /**< about ten times a second, and at each new state */
@@ -162,6 +162,7 @@ struct rmig_source_opts {
     uint32_t device_port;               /**< rdma: physical port of device; 0 = 1 */
     bool use_gid_index;                 /**< rdma: gid_index counts; else one is chosen */
     int32_t gid_index;                  /**< rdma: GID to use with device */
+    uint32_t dead_peer_ms;              /**< rdma, tcp: a peer that died is noticed; 0 = 2000 */
 };
 
 /**
@@ -271,7 +272,7 @@ struct rmig_dest_opts {
     bool tcp_fallback;          /**< rdma: listen by tcp too, at the same address */
     uint64_t pin_budget_bytes;  /**< rdma: most RAM registered at once; 0 = no limit */
     uint64_t max_section_bytes; /**< bound on one device section; 0 = 64 MiB */
-    uint32_t idle_timeout_ms;   /**< longest wait for the peer; 0 = 10000 */
+    uint32_t idle_timeout_ms;   /**< longest wait for the peer; 0 = 30000 */
     const char *device;         /**< RDMA device; NULL = the one the address chooses */
     rmig_progress_fn progress;  /**< about ten times a second, and at each new state */
     void *progress_opaque;      /**< handed to progress */
@@ -279,6 +280,7 @@ struct rmig_dest_opts {
     bool use_gid_index;         /**< rdma: gid_index counts; else one is chosen */
     int32_t gid_index;          /**< rdma: GID to use with device */
     uint64_t flags;             /**< RMIG_DEST_* */
+    uint32_t dead_peer_ms;      /**< rdma, tcp: a peer that died is noticed; 0 = 2000 */
 };
 
 /**

@@ -458,7 +458,7 @@ RMIG_MUST_CHECK int rmig_in_skip(struct rmig_in *in, size_t len_bytes);
  * @fd:        a descriptor that can be written; stays the caller's
  * @len_bytes: any number
  *
- * Blocks:  inside @in as every read; on @fd at most 10 s without a byte moving, and until shut down.
+ * Blocks:  inside @in as every read; on @fd at most 30 s without a byte moving, and until shut down.
  * Returns: 0; the stream's error (-EIO: end of stream); the errno of the write, or -ETIMEDOUT: it does
  *          not stick, and what was not written is still there to be got; -EAGAIN non-blocking,
  *          likewise.

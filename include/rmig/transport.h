@@ -70,7 +70,7 @@ struct rmig_transport_params {
     int32_t gid_index;           /**< GID to use with device, -1 = choose */
     uint32_t nqueue_pairs;       /**< source: queue pairs to spread writes over, 0 = 1; 8 at most */
     uint32_t connect_timeout_ms; /**< 0 = 3000 */
-    uint32_t idle_timeout_ms;    /**< longest wait for the peer; 0 = 10000 */
+    uint32_t idle_timeout_ms;    /**< longest wait for the peer; 0 = 30000 */
     uint32_t dead_peer_ms;       /**< a peer that stopped answering is noticed; 0 = 2000 */
     uint64_t pin_budget_bytes;   /**< most bytes to have registered at once; 0 = no limit */
     struct rmig_cancel *cancel;  /**< may be NULL; borrowed until close */

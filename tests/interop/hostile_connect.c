@@ -114,7 +114,7 @@ static const struct hostile_case cases[] = {
     {"R3/mark-with-bytes", "EIO", "mark to peer .* failed on queue pair 1: .*\\(status [12],",
      .play = mark_with_bytes},
     {"R3/pass-without-mark", "ETIMEDOUT", "timed out while waiting for the end of the pass",
-     .option = "--timeout=1", .play = pass_without_mark},
+     .option = "--progress-deadline=1", .play = pass_without_mark},
     {"R19/pin-all-against-budget", "ECONNRESET", HUNG_UP, "turned away: .*pin budget of 1.0 MiB",
      .option = "--pin-budget=1M", .play = private_data, .bytes = ":1 :1"},
 };

@@ -70,7 +70,7 @@ static bool knows(const struct peer *peer)
 /* Where silence is what is wrong it has to last for so long. */
 static uint64_t silence_ms(const struct hostile_case *c)
 {
-    static const char option[] = "--timeout=";
+    static const char option[] = "--progress-deadline=";
 
     if (!c->option || strncmp(c->option, option, sizeof(option) - 1) != 0)
         return 0;

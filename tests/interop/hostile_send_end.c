@@ -72,9 +72,9 @@ static const struct hostile_case cases[] = {
     {"S7/read", "ECONNRESET", "hung up while", .play = reach_into, .a = IBV_WR_RDMA_READ},
     {"S7/atomic", "ECONNRESET", "hung up while", .play = reach_into,
      .a = IBV_WR_ATOMIC_FETCH_AND_ADD},
-    {"S8/silent", "ETIMEDOUT", "timed out while waiting for READY", .option = "--timeout=1",
+    {"S8/silent", "ETIMEDOUT", "timed out while waiting for READY", .option = "--progress-deadline=1",
      .play = silent},
-    {"S8/silent-for-result", "ETIMEDOUT", "timed out while waiting for", .option = "--timeout=1",
+    {"S8/silent-for-result", "ETIMEDOUT", "timed out while waiting for", .option = "--progress-deadline=1",
      .relay = true, .play = silent_when_asked, .a = 7},
     {"S8/hang-up-for-blocks", "ECONNRESET", "hung up while waiting for RAM_BLOCKS_RESULT",
      .play = hang_up_when_asked, .a = 4},
@@ -91,7 +91,7 @@ static const struct hostile_case cases[] = {
     {"S9/error-instead-of-the-end", "ECONNABORTED", "reported that it failed \\(ERROR message\\)",
      .play = error_instead_of_the_end},
     {"S9/never-the-end", "ETIMEDOUT", "timed out while waiting for the destination to hang up",
-     .option = "--timeout=1", .play = never_the_end},
+     .option = "--progress-deadline=1", .play = never_the_end},
 };
 
 const struct hostile_table hostile_send_end = HOSTILE_TABLE(HOSTILE_SEND, cases);

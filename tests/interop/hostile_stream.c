@@ -212,7 +212,7 @@ static const struct hostile_case cases[] = {
      .option = "--max-ram=8M", .play = stream_without_end, .a = 32 << 20,
      .bytes = RAM_TO_END "DEVICE 00 06 :0xffffffff 7b 22 70 61 67 65 5f 73 69 7a 65 22 3a"},
     {"R25/description-never-comes", "ETIMEDOUT", "timed out while waiting for QEMU_FILE",
-     .option = "--timeout=1", .play = stream_and_no_more,
+     .option = "--progress-deadline=1", .play = stream_and_no_more,
      .bytes = RAM_TO_END "DEVICE 00 06 :0xffffffff 7b 22 70 61 67 65 5f 73 69 7a 65 22 3a"},
     {"R27/parts-without-end", NULL, "more than 65536 parts in a row hold nothing",
      .play = idle_parts},

@@ -61,7 +61,7 @@ said()
     }
 }
 
-# What --interval says while pages move.
+# What -i says while pages move.
 progress='^ *[0-9.]+ s  round .* left$'
 
 # one_line FILE -- exactly one line was said, besides the progress
@@ -101,7 +101,7 @@ start_server()
 start_client()
 {
     : >"$scratch/err"
-    "$abs_top_builddir/run" rdma_migrate_bench --transport=tcp --max-bandwidth 10 --interval 0.1 "$@" \
+    "$abs_top_builddir/run" rdma_migrate_bench --transport=tcp --max-bandwidth 10 -i 0.1 "$@" \
         >"$scratch/out" 2>"$scratch/err" </dev/null &
     client=$!
     pids="$pids $client"
@@ -140,18 +140,22 @@ within()
         fault "$3: longer than $1 s"
 }
 
-# broken MODE SECONDS PATTERN -- by a proxy, half way: both ends end with 5 and a line, in time
+# broken MODE SECONDS PATTERN [ARG...] -- by a proxy, half way: both ends end with 5 and a line, in time
 broken()
 {
+    mode=$1
+    limit=$2
+    pattern=$3
+    shift 3
     start_server --once
-    start_peer "$1" "$port" 3000000
+    start_peer "$mode" "$port" 3000000
     began=$(seconds)
-    expect 5 --transport=tcp -s 64M -p "$peer_port" 127.0.0.1
+    expect 5 --transport=tcp -s 64M -p "$peer_port" "$@" 127.0.0.1
     end_server
-    within "$2" "$began" "$1"
-    said "$scratch/err" "$3"
+    within "$limit" "$began" "$mode"
+    said "$scratch/err" "$pattern"
     one_line "$scratch/err"
-    [ "$status" -eq 5 ] || fault "$1: the server ended with $status"
+    [ "$status" -eq 5 ] || fault "$mode: the server ended with $status"
     said "$scratch/server.err" '^127\.0\.0\.1:[0-9]+: .'
     one_line "$scratch/server.err"
     kill "$peer" 2>/dev/null || true

@@ -37,8 +37,13 @@ def line(**members):
     return json.dumps(members).encode() + b"\n"
 
 
-def hello(protocol=1):
+def hello(protocol=2):
     return line(op="hello", magic=MAGIC, protocol=protocol, version="9.9.9")
+
+
+def run(**members):
+    return line(**{"op": "run", "pin_all": False, "queue_pairs": 1, "pin_budget_bytes": 0,
+                   "dead_peer_ms": 0, "idle_timeout_ms": 0, **members})
 
 
 def drain(sock):
@@ -64,7 +69,7 @@ def serve(mode):
     if mode == "serve-garbage":
         conn.sendall(b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n")
     elif mode == "serve-version":
-        conn.sendall(hello(protocol=2))
+        conn.sendall(hello(protocol=9))
     elif mode == "serve-long":
         try:
             conn.sendall(b"x" * (3 << 20))
@@ -170,7 +175,7 @@ def send(port, kind):
     texts = {
         "garbage": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + os.urandom(4096),
         "long": b"x" * (3 << 20),
-        "version": hello(protocol=2),
+        "version": hello(protocol=9),
         "message": hello() + line(op="dance"),
         "json": hello() + b"[1, 2, 3]\n",
         "half": hello()[:20],
@@ -182,9 +187,11 @@ def send(port, kind):
         "deep": hello() + b"[" * 100000 + b"\n",
         "nul": hello() + b'{"op":"pre\x00pare"}\n',
         "ask": hello() + line(op="prepare", blocks=[4096], token=[0, 0]) +
-               line(op="run", transport="carrier pigeon", pin_all=False, queue_pairs=1),
+               run(transport="carrier pigeon"),
         "leave": hello() + line(op="prepare", blocks=[4096], token=[0, 0]) +
-                 line(op="run", transport="tcp", pin_all=False, queue_pairs=1),
+                 run(transport="tcp"),
+        "patient": hello() + line(op="prepare", blocks=[4096], token=[0, 0]) +
+                   run(transport="tcp", idle_timeout_ms=1 << 40),
     }
     try:
         sock.sendall(texts[kind])

@@ -41,10 +41,27 @@ wrong 2 'port.*0' -p 0 host
 wrong 2 'qp' -q 0 host
 wrong 2 'qp.*9.*1 to 8' -q 9 host
 wrong 2 'runs' --runs 0 host
+wrong 2 'json.*FILE' --json --json-stream host
+wrong 2 'HOST is missing.*--json-stream' --json-stream
+wrong 2 'min-gbps' --min-gbps fast host
+wrong 2 'min-gbps' --min-gbps=-1 host
+wrong 2 'HOST is missing.*--min-gbps' --min-gbps 1
+wrong 2 "interval: 'often'" -i often host
+wrong 2 'interval' --interval=-1 host
+wrong 2 'ib-port.*1 to 255' --ib-port 256 host
+wrong 2 "pin-budget: '4X'" --pin-budget 4X host
+wrong 2 'pin-budget: 0 is not' --pin-budget 0 host
+for option in deadline progress-deadline; do
+    wrong 2 "--$option: '0' is not a number of seconds" --$option 0 host
+    wrong 2 "--$option: 'soon' is not" --$option soon host
+    wrong 2 "--$option: '86401' is not" --$option 86401 host
+done
 wrong 2 'compare' --compare --transport=tcp host
 wrong 2 'compare' --compare tcp:host:1
 wrong 2 'transport=tcp: HOST says rdma' --transport=tcp rdma:host:1
 wrong 2 'pin-all is for RDMA' --transport=tcp --pin-all host
+wrong 2 'pin-budget is for RDMA' --transport=tcp --pin-budget 1G host
+wrong 2 'pin-budget: 16.00 MiB is less than the RAM, 32.00 MiB, .*--pin-all' --pin-all --pin-budget 16M -s 32M host
 wrong 2 'qp is for RDMA' -q 2 tcp:host:1
 wrong 2 'gid-index is for RDMA' -x 1 tcp:host:1
 wrong 2 'zero-holes: .*zero-fraction' --zero-holes host

@@ -16,7 +16,7 @@ for mode in serve-garbage serve-long serve-version serve-close; do
     one_line "$scratch/err"
     said "$scratch/err" "127\.0\.0\.1:$peer_port"
     case $mode in
-    serve-version) said "$scratch/err" 'protocol 2 \(version 9\.9\.9\), this end 1 .*same version' ;;
+    serve-version) said "$scratch/err" 'protocol 9 \(version 9\.9\.9\), this end 2 .*same version' ;;
     serve-close) said "$scratch/err" 'hung up|reset' ;;
     *) said "$scratch/err" 'is not rdma_migrate_bench' ;;
     esac
@@ -25,7 +25,7 @@ done
 
 # clients that are none: each is told of in a line, and the next real one is served
 start_server
-for kind in garbage long version message json half huge wrap negative ragged strange deep nul ask leave; do
+for kind in garbage long version message json half huge wrap negative ragged strange deep nul ask patient leave; do
     lines=$(wc -l <"$scratch/server.err")
     began=$(seconds)
     "$python" "$top/tests/tools/peer.py" send "$port" "$kind"
@@ -42,7 +42,7 @@ for kind in garbage long version message json half huge wrap negative ragged str
     tried=$((tried + 1))
 done
 expect 0 -s 4M --transport=tcp -p "$port" 127.0.0.1
-said "$scratch/server.err" 'speaks protocol 2'
+said "$scratch/server.err" 'speaks protocol 9'
 said "$scratch/server.err" 'RAM of .*: this host gives at most'
 # nothing of what strangers send reaches the terminal raw
 ! LC_ALL=C grep -q '[^[:print:]]' "$scratch/server.err" || fault "control characters in the messages"

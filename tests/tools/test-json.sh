@@ -58,4 +58,69 @@ valid 1
 RMIG_TRANSPORT_DIR=$scratch expect 3 --loopback -s 4M --transport=rdma --json="$scratch/json"
 valid 1
 said "$scratch/json" '"exit_status":3,.*"error":"'
+
+# --json-stream: each object as its own schema says, in the order in which things happen
+cat >"$scratch/stream.py" <<'END'
+import json
+import pathlib
+import re
+import sys
+
+import jsonschema
+
+path = pathlib.Path(sys.argv[1]).resolve()
+schema = json.loads(path.read_text())
+jsonschema.Draft7Validator.check_schema(schema)
+resolver = jsonschema.RefResolver(path.as_uri(), schema)
+validator = jsonschema.Draft7Validator(schema, resolver=resolver)
+objects = [json.loads(line) for line in open(sys.argv[2])]
+faults = [f"{o.get('event')}: {e.message}" for o in objects for e in validator.iter_errors(o)]
+events = " ".join(o["event"] for o in objects)
+if not re.fullmatch(sys.argv[3], events):
+    faults.append("the events are " + events)
+# strict: each kind without any one member, or with another one, is refused
+for o in {o["event"]: o for o in objects}.values():
+    for name in o:
+        if validator.is_valid({k: v for k, v in o.items() if k != name}):
+            faults.append(f"{o['event']}: {name} is not required")
+    if validator.is_valid(dict(o, extra=1)):
+        faults.append(o["event"] + ": unknown members are let through")
+runs = [o["result"] for o in objects if o["event"] == "run"]
+final = objects[-1]
+if final["runs"] != len(runs) or final["verified_runs"] != sum(r["verified"] for r in runs):
+    faults.append(f"final counts {final['runs']} runs, {final['verified_runs']} verified")
+if final["exit_status"] != int(sys.argv[4]) or (final["error"] is None) != (final["exit_status"] == 0):
+    faults.append(f"final has status {final['exit_status']}, {final['error']}")
+for o in objects:
+    if o["event"] == "interval" and abs(o["bytes_per_s"] * o["interval_ns"] / 1e9 - o["moved_bytes"]) > 1:
+        faults.append("bytes_per_s is not moved_bytes over interval_ns")
+print("\n".join(faults))
+sys.exit(len(faults) > 0)
+END
+
+# streamed STATUS EVENTS ARG... -- events as a pattern
+streamed()
+{
+    wanted_status=$1
+    events=$2
+    shift 2
+    expect "$wanted_status" --json-stream "$@"
+    cp "$scratch/out" "$scratch/stream"
+    "$python" -W ignore "$scratch/stream.py" "$top/docs/rdma_migrate_bench_stream.schema.json" "$scratch/stream" "$events" \
+        "$wanted_status" || fault "--json-stream $*"
+}
+
+streamed 0 'start interval( interval)* run final' --loopback -s 16M --transport=tcp --max-bandwidth 20 -i 0.1
+said "$scratch/err" '^tcp .* yes$'
+streamed 0 'start run run final' --loopback -s 4M --transport=tcp --runs 2 --json="$scratch/json"
+valid 2
+streamed 7 'start run final' --loopback -s 4M --transport=tcp --min-gbps 1000000
+RMIG_TRANSPORT_DIR=$scratch streamed 3 'start run final' --loopback -s 4M --transport=rdma
+# no session at all
+streamed 2 'final' --loopback --ram "$scratch/none"
+streamed 2 'final' --loopback -s 4K --json="$scratch/none/file"
+status=0
+bench --loopback -s 4K --transport=tcp --json-stream >/dev/full 2>"$scratch/err" || status=$?
+[ "$status" -eq 2 ] || fault "a full standard output: exit status $status, not 2"
+said "$scratch/err" 'json-stream: cannot write: No space left on device'
 verdict "as the schema says"

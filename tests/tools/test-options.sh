@@ -14,8 +14,8 @@ one_line "$scratch/out"
 expect 0 --usage
 
 # every long option of either is in the other; short options next to them
-sed -n 's/^ *\(-.,\)\{0,1\} *--\([a-z-]*\).*/\2/p' "$scratch/help" | sort -u >"$scratch/help.long"
-sed -n 's/^\.It.*Fl \\-\([a-z\\-]*\).*/\1/p' "$page" | sed 's/\\-/-/g' | sort -u >"$scratch/page.long"
+grep -E '^ *(-.,)? *--' "$scratch/help" | grep -Eo -e '--[a-z][a-z_-]*' | sort -u >"$scratch/help.long"
+grep '^\.It .*Fl' "$page" | sed 's/\\-/-/g' | grep -o 'Fl -[a-z][a-z_-]*' | sed 's/Fl /-/' | sort -u >"$scratch/page.long"
 cmp -s "$scratch/help.long" "$scratch/page.long" ||
     fault "--help and the man page differ: $(diff "$scratch/help.long" "$scratch/page.long" || true)"
 [ "$(wc -l <"$scratch/help.long")" -ge 30 ] || fault "only so many options found: $(cat "$scratch/help.long")"
@@ -33,4 +33,17 @@ done
 said "$page" '^The default is 18516\.$'
 said "$scratch/help" 'default 18516'
 [ -s "$top/docs/rdma_migrate_bench.schema.json" ] || fault "no schema"
+# rates in Gbit/s where people read them, and nowhere else
+expect 0 --loopback -s 16M --transport=tcp --max-bandwidth 40 -i 0.1 --report_gbits --dirty-rate 1 --json="$scratch/json"
+said "$scratch/out" ' Gbit/s '
+said "$scratch/out" 'guest wrote at [0-9.]+ Gbit/s,'
+said "$scratch/err" "$progress"
+said "$scratch/err" ' Gbit/s  [0-9]'
+! grep -E '[GM]B/s' "$scratch/err" || fault "other units with --report_gbits"
+! grep -E 'GB/s|at [0-9.]+ MB/s' "$scratch/out" || fault "other units with --report_gbits"
+! grep -i 'gbit' "$scratch/json" || fault "--report_gbits changes the JSON"
+expect 0 --loopback -s 4K --transport=tcp --report-gbits
+! grep -E 'GB/s' "$scratch/out" || fault "--report-gbits is another option than --report_gbits"
+expect 0 --loopback -s 4K --transport=tcp
+said "$scratch/out" ' GB/s +Gbit/s '
 verdict "$(wc -l <"$scratch/help.long") options"

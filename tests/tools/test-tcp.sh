@@ -71,6 +71,13 @@ moved --loopback -s 4M --runs 3
 [ "$(wc -l <"$scratch/json")" -eq 3 ] || fault "3 runs, $(wc -l <"$scratch/json") objects"
 is run 3
 
+# a limit on the goodput: 8 MB/s are less than 0.1 Gbit/s, and any rate is more than next to none
+expect 7 --loopback -s 4M --transport=tcp --max-bandwidth 8 --runs 2 --min-gbps 0.1 --json="$scratch/json"
+one_line "$scratch/err"
+said "$scratch/err" 'goodput of 0\.[0-9]+ Gbit/s, the median, is below the 0\.1 Gbit/s of --min-gbps'
+is exit_status 0
+expect 0 --loopback -s 4M --transport=tcp --min-gbps 0.000001
+
 # to standard output: nothing else goes there
 expect 0 --loopback -s 4M --transport=tcp --json
 one_line "$scratch/out"

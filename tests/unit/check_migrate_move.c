@@ -6,6 +6,8 @@
 #include <rmig/migrate.h>
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,6 +206,32 @@ START_TEST(move__zero_pages_are_said_where_ram_there_is_not_zero)
         ck_assert_uint_eq(status.unsaid_bytes, 0);
     else
         ck_assert_uint_ge(status.unsaid_bytes, 1000 * RMIG_PAGE_BYTES);
+}
+END_TEST
+
+static unsigned nprobed;
+
+/* Sockets of this process whose peer has to miss 11 probes before it is dead. */
+static void count_probed(void *unused)
+{
+    (void)unused;
+    for (int fd = 0; fd < 64; fd++) {
+        int probes = 0;
+        socklen_t len = sizeof(probes);
+
+        if (getsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, &len) == 0 && probes == 11)
+            nprobed++;
+    }
+}
+
+START_TEST(move__both_ends_notice_a_dead_peer_as_late_as_asked)
+{
+    nprobed = 0;
+    source_opts.dead_peer_ms = dest_opts.dead_peer_ms = 20000;
+    here.on_save = count_probed;
+    run_both();
+    assert_moved();
+    ck_assert_uint_eq(nprobed, 2);
 }
 END_TEST
 
@@ -620,6 +648,8 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, move__a_running_guest_goes_on_there);
     tcase_add_loop_test(tc, move__zero_pages_are_said_where_ram_there_is_not_zero, 0, 2);
+    if (!rdma_addr())
+        tcase_add_test(tc, move__both_ends_notice_a_dead_peer_as_late_as_asked);
     tcase_add_loop_test(tc, move__over_a_unix_socket_and_over_a_pair, 0, 2);
     tcase_add_test(tc, step__one_thread_drives_both_ends);
     tcase_add_test(tc, store__a_guest_lies_in_a_file_and_runs_from_it);

@@ -307,6 +307,21 @@ START_TEST(connect__refused_lane_ends_it)
 }
 END_TEST
 
+/* What rmig-transport(7) says of the two clocks where nobody sets them. */
+START_TEST(connect__clocks_by_default)
+{
+    struct source_fixture f;
+
+    source_fixture_init(&f);
+    f.params.idle_timeout_ms = f.params.dead_peer_ms = 0;
+    source_fixture_connect(&f, 0);
+    ck_assert_uint_eq(f.conn.idle_timeout_ms, 30000);
+    ck_assert_uint_eq(f.conn.ctrl.idle_timeout_ms, 30000);
+    ck_assert_uint_eq(f.conn.pump.keepalive_ms, 2000 / 4);
+    source_fixture_release(&f);
+}
+END_TEST
+
 /* ================================ the end ====================================================== */
 
 static void connect_pair(struct source_fixture *f)
@@ -493,6 +508,7 @@ Suite *rdma_conn_suite(void)
     tcase_add_loop_test(source, connect__every_cm_event_in_every_state, 0, 3 * CM_CASES);
     tcase_add_test(source, connect__silent_network_ends_at_the_deadline);
     tcase_add_test(source, connect__cancel_ends_it_within_100_ms);
+    tcase_add_test(source, connect__clocks_by_default);
     tcase_add_loop_test(source, connect__every_call_fails_once, 0, 2 * API_COUNT);
     tcase_add_test(source, connect__refused_lane_ends_it);
     suite_add_tcase(suite, end);

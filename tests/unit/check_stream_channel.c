@@ -461,6 +461,17 @@ START_TEST(fd__another_channel_that_closes_leaves_it_non_blocking)
 }
 END_TEST
 
+START_TEST(fd__idle_deadline_is_30_s_by_default)
+{
+    struct rmig_fdio io = {.label = "fd"};
+    int fd = open("/dev/null", O_RDWR);
+
+    ck_assert_done(rmig_fdio_init(&io, fd, false, NULL, &err), &err);
+    ck_assert_uint_eq(io.idle_timeout_ms, 30000);
+    ck_assert_done(rmig_fdio_close(&io, &err), &err);
+}
+END_TEST
+
 START_TEST(fd__idle_deadline_ends_reading_and_writing)
 {
     const struct rmig_channel_opts opts = {.idle_timeout_ms = 80};
@@ -599,6 +610,7 @@ Suite *stream_channel_suite(void)
     const TTest *const fd[] = {from_fd__direction_and_kind_come_from_the_descriptor,
                                fd__status_flags_come_back_at_close,
                                fd__another_channel_that_closes_leaves_it_non_blocking,
+                               fd__idle_deadline_is_30_s_by_default,
                                fd__idle_deadline_ends_reading_and_writing,
                                fd__non_blocking_answers_EAGAIN_and_wait_waits,
                                fd__writing_to_nobody_is_EPIPE_and_no_signal,
