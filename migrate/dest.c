@@ -206,6 +206,12 @@ static int work(struct rmig_move *move, struct rmig_err *err)
     return rc;
 }
 
+static uint64_t transport_flags(uint64_t flags)
+{
+    return (flags & RMIG_DEST_RAM_IS_ZERO ? RMIG_TRANSPORT_RAM_IS_ZERO : 0) |
+           (flags & RMIG_DEST_ON_DEMAND ? RMIG_TRANSPORT_ON_DEMAND : 0);
+}
+
 /* --- public ----------------------------------------------------------------------------------- */
 
 static int listen_for_source(struct rmig_dest *d, struct rmig_err *err)
@@ -228,7 +234,7 @@ static int listen_for_source(struct rmig_dest *d, struct rmig_err *err)
                    .idle_timeout_ms = d->opts.idle_timeout_ms,
                    .dead_peer_ms = d->opts.dead_peer_ms,
                    .pin_budget_bytes = d->opts.pin_budget_bytes,
-                   .flags = d->opts.flags & RMIG_DEST_RAM_IS_ZERO ? RMIG_TRANSPORT_RAM_IS_ZERO : 0,
+                   .flags = transport_flags(d->opts.flags),
                    .cancel = d->move.cancel},
     };
     rc = rmig_link_listen(&d->link, d->opts.tcp_fallback, &why, err);

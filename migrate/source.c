@@ -184,6 +184,7 @@ static void set_link(struct rmig_source *s)
                    .idle_timeout_ms = s->opts.idle_timeout_ms,
                    .dead_peer_ms = s->opts.dead_peer_ms,
                    .pin_budget_bytes = s->opts.pin_budget_bytes,
+                   .flags = s->opts.on_demand ? RMIG_TRANSPORT_ON_DEMAND : 0,
                    .cancel = s->move.cancel},
     };
 }

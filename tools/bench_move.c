@@ -45,6 +45,7 @@ static int ask_for_run(struct move *m, struct rmig_err *err)
                             .pin_all = p->pin_all,
                             .nqueue_pairs = p->nqueue_pairs,
                             .pin_budget_bytes = p->pin_budget_bytes,
+                            .odp = p->odp,
                             .dead_peer_ms = p->dead_peer_ms,
                             .idle_timeout_ms = p->idle_timeout_ms};
     uint64_t began_ns = bench_now_ns(), port = 0;
@@ -79,6 +80,7 @@ static int new_engine(struct move *m, struct rmig_err *err)
         .pin_all = p->pin_all,
         .nqueue_pairs = p->nqueue_pairs,
         .pin_budget_bytes = p->pin_budget_bytes,
+        .on_demand = p->odp,
         .dead_peer_ms = p->dead_peer_ms,
         .idle_timeout_ms = p->idle_timeout_ms,
         .max_bandwidth_bytes_per_s = p->max_bandwidth_bytes_per_s,

@@ -29,6 +29,7 @@ enum key {
     KEY_TIME_LIMIT,
     KEY_PIN_ALL,
     KEY_PIN_BUDGET,
+    KEY_ODP,
     KEY_DEADLINE,
     KEY_PROGRESS_DEADLINE,
     KEY_TRANSPORT,
@@ -54,6 +55,8 @@ static const struct argp_option options[] = {
      BOTH_ENDS},
     {"gid-index", 'x', "N", 0, "GID index to use with --device", BOTH_ENDS},
     {"ib-port", KEY_IB_PORT, "N", 0, "Port of the RDMA device (default 1)", BOTH_ENDS},
+    {"odp", KEY_ODP, NULL, 0,
+     "Do not pin RAM where the device can page on demand", BOTH_ENDS},
     {"pin-budget", KEY_PIN_BUDGET, "SIZE", 0,
      "Most RAM to have registered at once, at both ends (default: all)", BOTH_ENDS},
     {"deadline", KEY_DEADLINE, "SECONDS", 0,
@@ -213,6 +216,9 @@ static error_t parse_ends(int key, char *arg, struct argp_state *state, struct b
         return 0;
     case KEY_IB_PORT:
         p->ib_port = (uint32_t)number(state, "ib-port", arg, 1, 255);
+        return 0;
+    case KEY_ODP:
+        p->odp = true;
         return 0;
     case KEY_PIN_BUDGET:
         p->pin_budget_bytes = size(state, "pin-budget", arg);

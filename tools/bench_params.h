@@ -41,6 +41,7 @@ struct bench_params {
     int32_t gid_index; /* -1 = choose */
     uint32_t ib_port;  /* 0 = 1 */
     uint64_t pin_budget_bytes; /* most guest RAM registered at once, 0 = no limit */
+    bool odp;                  /* this end does not pin where its device can do without */
     uint32_t dead_peer_ms;     /* 0 = the library's default, as the next */
     uint32_t idle_timeout_ms;
     bool loopback;

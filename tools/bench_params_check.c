@@ -31,6 +31,7 @@ static void check_transport(struct argp_state *state, struct bench_params *p)
 {
     const char *of_rdma = p->pin_all            ? "pin-all"
                           : p->pin_budget_bytes ? "pin-budget"
+                          : p->odp              ? "odp"
                           : p->nqueue_pairs > 1 ? "qp"
                           : p->device[0]        ? "device"
                           : p->gid_index >= 0   ? "gid-index"

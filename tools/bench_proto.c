@@ -100,10 +100,10 @@ int bench_prepare_decode(const json_t *msg, struct bench_prepare *prepare_p, str
 
 json_t *bench_run_encode(const struct bench_run *run)
 {
-    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "op", "run", "transport",
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:b, s:I, s:I}", "op", "run", "transport",
                      bench_transport_name(run->transport), "pin_all", run->pin_all, "queue_pairs",
                      (json_int_t)run->nqueue_pairs, "pin_budget_bytes",
-                     (json_int_t)run->pin_budget_bytes, "dead_peer_ms",
+                     (json_int_t)run->pin_budget_bytes, "odp", run->odp, "dead_peer_ms",
                      (json_int_t)run->dead_peer_ms, "idle_timeout_ms",
                      (json_int_t)run->idle_timeout_ms);
 }
@@ -125,9 +125,11 @@ int bench_run_decode(const json_t *msg, struct bench_run *run_p, struct rmig_err
     const char *name = json_string_value(json_object_get(msg, "transport"));
     enum bench_transport transport = BENCH_AUTO;
     uint64_t nqueue_pairs = 0, pin_budget_bytes = 0, dead_peer_ms = 0, idle_timeout_ms = 0;
-    bool pin_all = false;
+    bool pin_all = false, odp = false;
     int rc = get_bool(msg, "pin_all", &pin_all, err);
 
+    if (rc == 0)
+        rc = get_bool(msg, "odp", &odp, err);
     if (rc == 0)
         rc = bench_msg_u64(msg, "queue_pairs", 1, BENCH_QUEUE_PAIRS_MAX, &nqueue_pairs, err);
     if (rc == 0)
@@ -146,6 +148,7 @@ int bench_run_decode(const json_t *msg, struct bench_run *run_p, struct rmig_err
                                 .pin_all = pin_all,
                                 .nqueue_pairs = (uint32_t)nqueue_pairs,
                                 .pin_budget_bytes = pin_budget_bytes,
+                                .odp = odp,
                                 .dead_peer_ms = (uint32_t)dead_peer_ms,
                                 .idle_timeout_ms = (uint32_t)idle_timeout_ms};
     return 0;

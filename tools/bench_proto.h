@@ -32,6 +32,7 @@ struct bench_run {
     bool pin_all;
     uint32_t nqueue_pairs;
     uint64_t pin_budget_bytes; /* 0 = no limit */
+    bool odp;
     uint32_t dead_peer_ms;     /* 0 = as the server likes, as the next */
     uint32_t idle_timeout_ms;
 };

@@ -47,13 +47,14 @@ static int merge(json_t *object, json_t *part)
 static json_t *json_how(const struct bench_params *p, const struct bench_result *r)
 {
     return json_pack(
-        "{s:s, s:i, s:s, s:i, s:i, s:s, s:s, s:s?, s:I, s:s, s:s?, s:b, s:I, s:i, s:I}", "format",
+        "{s:s, s:i, s:s, s:i, s:i, s:s, s:s, s:s?, s:I, s:s, s:s?, s:b, s:b, s:I, s:i, s:I}", "format",
         "rdma_migrate_bench", "format_version", BENCH_FORMAT_VERSION, "version", rmig_version(),
         "run", (int)r->run, "exit_status", (int)r->status, "transport", used_name(r),
         "transport_requested", bench_transport_name(r->requested), "fallback_reason",
         r->fallback.code ? r->fallback.msg : NULL, "fallback_ns",
         bench_json_integer(r->fallback_ns), "host", p->host, "device",
-        p->device[0] ? p->device : NULL, "pin_all", p->pin_all, "pin_budget_bytes",
+        p->device[0] ? p->device : NULL, "pin_all", p->pin_all, "odp", p->odp,
+        "pin_budget_bytes",
         bench_json_integer(p->pin_budget_bytes), "queue_pairs", (int)p->nqueue_pairs,
         "max_bandwidth_bytes_per_s", bench_json_integer(p->max_bandwidth_bytes_per_s));
 }

@@ -138,7 +138,8 @@ static int new_engine(struct run *r, struct rmig_err *err)
         .pin_budget_bytes = r->how.pin_all ? 0 : pin_budget_bytes(r),
         .dead_peer_ms = p->dead_peer_ms ? p->dead_peer_ms : r->how.dead_peer_ms,
         .idle_timeout_ms = p->idle_timeout_ms ? p->idle_timeout_ms : r->how.idle_timeout_ms,
-        .flags = RMIG_DEST_RAM_IS_ZERO, /* it was made for this run */
+        /* it was made for this run */
+        .flags = RMIG_DEST_RAM_IS_ZERO | (p->odp || r->how.odp ? RMIG_DEST_ON_DEMAND : 0),
     };
     char uri[300];
 

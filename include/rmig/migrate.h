@@ -149,7 +149,7 @@ struct rmig_source_opts {
     uint32_t deadline_ms;               /**< longest time until the switchover; 0 = no limit */
     bool auto_converge;                 /**< throttle vCPUs where the rounds do not get ahead */
     bool tcp_fallback;                  /**< rdma: where it cannot be had go on by tcp, same address */
-    bool pin_all;                       /**< rdma: register all RAM at set-up, not on demand */
+    bool pin_all;                       /**< rdma: register all RAM at set-up, not as it is sent */
     uint32_t nqueue_pairs;              /**< rdma: 0 = 1; 8 at most */
     uint64_t pin_budget_bytes;          /**< rdma: most RAM registered at once; 0 = no limit */
     uint64_t max_bandwidth_bytes_per_s; /**< of the rounds; 0 = no limit */
@@ -163,6 +163,7 @@ struct rmig_source_opts {
     bool use_gid_index;                 /**< rdma: gid_index counts; else one is chosen */
     int32_t gid_index;                  /**< rdma: GID to use with device */
     uint32_t dead_peer_ms;              /**< rdma, tcp: a peer that died is noticed; 0 = 2000 */
+    bool on_demand;                     /**< rdma: do not pin RAM where the device can fault it in */
 };
 
 /**
@@ -264,6 +265,8 @@ struct rmig_dest;
  * pages of its first round out. Never for memory that a destination has used before, whatever came of it.
  */
 #define RMIG_DEST_RAM_IS_ZERO 1u
+/** rdma: do not pin RAM where the device can fault it in. */
+#define RMIG_DEST_ON_DEMAND 2u
 
 /** Options of a destination; zeroed memory, with struct_size set, is the default. */
 struct rmig_dest_opts {
