@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,17 @@ struct rmig_rdma_verbs {
     struct ibv_comp_channel *completions;
     struct ibv_cq *cq;
     unsigned unacked_cq_events;
+    /* set while there is a queue pair, under watched_lock */
+    struct rmig_rdma_verbs *next_watched;
+    const struct ibv_context *device;
+    const struct ibv_qp *qp;
+    const char *ended_by; /* an asynchronous event, NULL = none */
+    bool port_is_down;
 };
+
+/* The endpoints of this process that have a queue pair: they share their devices' events. */
+static pthread_mutex_t watched_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rmig_rdma_verbs *watched;
 
 struct rmig_rdma_verbs_listener {
     struct rdma_event_channel *events;
@@ -214,36 +225,60 @@ int rmig_rdma_verbs_device_address(const char *device, uint32_t port, int gid_in
 
 /* --- connection ------------------------------------------------------------------------------- */
 
+/* An event channel that does not wait; it is there even when the rest fails. */
+static int open_channel(struct rdma_event_channel **events_p, struct rmig_err *err)
+{
+    *events_p = rdma_create_event_channel();
+    if (*events_p)
+        return set_nonblocking((*events_p)->fd, err);
+    return cm_error(err, errno == ENODEV || errno == ENOENT
+                             ? "no RDMA on this host: rdma_create_event_channel"
+                             : "rdma_create_event_channel");
+}
+
+static int open_id(struct rdma_event_channel **events_p, struct rdma_cm_id **id_p,
+                   struct rmig_err *err)
+{
+    int rc = open_channel(events_p, err);
+
+    if (rc == 0 && rdma_create_id(*events_p, id_p, NULL, RDMA_PS_TCP))
+        rc = cm_error(err, "rdma_create_id");
+    return rc;
+}
+
 int rmig_rdma_verbs_open(struct rmig_rdma_verbs **v_p, struct rmig_err *err)
 {
     struct rmig_rdma_verbs *v = calloc(1, sizeof(*v));
-    int rc;
+    int rc = v ? open_id(&v->events, &v->id, err)
+               : rmig_err_set(err, -ENOMEM, "RDMA endpoint: out of memory");
 
-    if (!v)
-        return rmig_err_set(err, -ENOMEM, "RDMA endpoint: out of memory");
-    v->events = rdma_create_event_channel();
-    if (!v->events) {
-        rc = rmig_err_set(err, -ENODEV, "no RDMA on this host: rdma_create_event_channel: %s",
-                          strerror(errno));
-        goto err_free;
-    }
-    rc = set_nonblocking(v->events->fd, err);
     if (rc < 0)
-        goto err_free;
-    if (rdma_create_id(v->events, &v->id, NULL, RDMA_PS_TCP)) {
-        rc = cm_error(err, "rdma_create_id");
-        goto err_free;
-    }
-    *v_p = v;
-    return 0;
-
-err_free:
-    rmig_rdma_verbs_close(v);
+        rmig_rdma_verbs_close(v);
+    else
+        *v_p = v;
     return rc;
+}
+
+static void watch(struct rmig_rdma_verbs *v, bool on)
+{
+    struct rmig_rdma_verbs **at = &watched;
+
+    pthread_mutex_lock(&watched_lock);
+    while (*at && *at != v)
+        at = &(*at)->next_watched;
+    if (on) {
+        v->device = v->id->verbs;
+        v->qp = v->id->qp;
+        *at = v;
+    } else if (*at) {
+        *at = v->next_watched;
+    }
+    pthread_mutex_unlock(&watched_lock);
 }
 
 void rmig_rdma_verbs_destroy_qp(struct rmig_rdma_verbs *v)
 {
+    watch(v, false);
     if (v->id && v->id->qp)
         rdma_destroy_qp(v->id);
 }
@@ -280,8 +315,8 @@ int rmig_rdma_verbs_resolve_route(struct rmig_rdma_verbs *v, int timeout_ms, str
         return 0;
     if (errno == ENODEV) /* 127.0.0.1 gets as far as this */
         return rmig_err_set(err, -ENODEV,
-                            "the address belongs to no RDMA device; use that of one, see `rdma "
-                            "link`");
+                            "rdma_resolve_route: the address belongs to no RDMA device; use that of "
+                            "one, see `rdma link`");
     return cm_error(err, "rdma_resolve_route");
 }
 
@@ -326,8 +361,6 @@ int rmig_rdma_verbs_create_qp(struct rmig_rdma_verbs *v, const struct rmig_rdma_
     };
     int rc;
 
-    if (!v->id->verbs)
-        return rmig_err_set(err, -ENODEV, "the address belongs to no RDMA device");
     v->completions = ibv_create_comp_channel(v->id->verbs);
     if (!v->completions)
         return verbs_error(err, errno, "ibv_create_comp_channel");
@@ -342,7 +375,8 @@ int rmig_rdma_verbs_create_qp(struct rmig_rdma_verbs *v, const struct rmig_rdma_
     init.recv_cq = v->cq;
     if (rdma_create_qp(v->id, NULL, &init))
         return cm_error(err, "rdma_create_qp");
-    return 0;
+    watch(v, true);
+    return set_nonblocking(v->id->verbs->async_fd, err); /* somebody else may have taken the event */
 }
 
 static struct rdma_conn_param conn_param(const struct rmig_rdma_conn_param *param)
@@ -413,36 +447,22 @@ int rmig_rdma_verbs_listen(const struct sockaddr *addr, int backlog,
 
     if (!l)
         return rmig_err_set(err, -ENOMEM, "RDMA listener: out of memory");
-    l->events = rdma_create_event_channel();
-    if (!l->events) {
-        rc = rmig_err_set(err, -ENODEV, "no RDMA on this host: rdma_create_event_channel: %s",
-                          strerror(errno));
-        goto err_close;
-    }
-    rc = set_nonblocking(l->events->fd, err);
-    if (rc < 0)
-        goto err_close;
-    if (rdma_create_id(l->events, &l->id, NULL, RDMA_PS_TCP)) {
-        rc = cm_error(err, "rdma_create_id");
-        goto err_close;
-    }
-    if (rdma_set_option(l->id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &reuse, sizeof(reuse)) ||
-        rdma_bind_addr(l->id, (struct sockaddr *)addr)) {
+    rc = open_id(&l->events, &l->id, err);
+    if (rc == 0 && rdma_set_option(l->id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &reuse,
+                                   sizeof(reuse)))
+        rc = cm_error(err, "rdma_set_option: address reuse");
+    if (rc == 0 && rdma_bind_addr(l->id, (struct sockaddr *)addr))
         rc = cm_error(err, errno == EADDRINUSE ? "rdma_bind_addr"
                                                : "no RDMA device has the address: rdma_bind_addr");
-        goto err_close;
-    }
-    if (rdma_listen(l->id, backlog)) {
+    if (rc == 0 && rdma_listen(l->id, backlog))
         rc = cm_error(err, "rdma_listen");
-        goto err_close;
+    if (rc < 0) {
+        rmig_rdma_verbs_listener_close(l);
+        return rc;
     }
     *port_p = ntohs(rdma_get_src_port(l->id));
     *l_p = l;
     return 0;
-
-err_close:
-    rmig_rdma_verbs_listener_close(l);
-    return rc;
 }
 
 int rmig_rdma_verbs_listener_fd(const struct rmig_rdma_verbs_listener *l)
@@ -510,9 +530,7 @@ static int get_event(struct rdma_event_channel *channel, struct rdma_cm_event **
 {
     if (!rdma_get_cm_event(channel, event_p))
         return 1;
-    if (errno == EAGAIN || errno == EINTR)
-        return 0;
-    return cm_error(err, "rdma_get_cm_event");
+    return errno == EAGAIN || errno == EINTR ? 0 : cm_error(err, "rdma_get_cm_event");
 }
 
 /* Gives a new connection an event channel of its own. Takes the identifier over. */
@@ -526,23 +544,13 @@ static int adopt_request(struct rdma_cm_id *id, struct rmig_rdma_verbs **v_p, st
         return rmig_err_set(err, -ENOMEM, "RDMA endpoint: out of memory");
     }
     v->id = id;
-    v->events = rdma_create_event_channel();
-    if (!v->events) {
-        rc = cm_error(err, "rdma_create_event_channel");
-        goto err_close;
-    }
-    rc = set_nonblocking(v->events->fd, err);
-    if (rc < 0)
-        goto err_close;
-    if (rdma_migrate_id(id, v->events)) {
+    rc = open_channel(&v->events, err);
+    if (rc == 0 && rdma_migrate_id(id, v->events))
         rc = cm_error(err, "rdma_migrate_id");
-        goto err_close;
-    }
-    *v_p = v;
-    return 0;
-
-err_close:
-    rmig_rdma_verbs_close(v);
+    if (rc < 0)
+        rmig_rdma_verbs_close(v);
+    else
+        *v_p = v;
     return rc;
 }
 
@@ -609,6 +617,42 @@ int rmig_rdma_verbs_take_cq_events(struct rmig_rdma_verbs *v, struct rmig_err *e
     return 0;
 }
 
+int rmig_rdma_verbs_async_fd(const struct rmig_rdma_verbs *v)
+{
+    return v->device ? v->device->async_fd : -1;
+}
+
+/* Requires: watched_lock. */
+static void note_async(struct rmig_rdma_verbs *v, const struct ibv_async_event *event)
+{
+    enum ibv_event_type type = event->event_type;
+
+    if (type == IBV_EVENT_PORT_ERR || type == IBV_EVENT_PORT_ACTIVE)
+        v->port_is_down = type == IBV_EVENT_PORT_ERR;
+    if (type == IBV_EVENT_DEVICE_FATAL ||
+        (type == IBV_EVENT_QP_FATAL && event->element.qp == v->qp) ||
+        (type == IBV_EVENT_CQ_ERR && event->element.cq == v->cq))
+        v->ended_by = ibv_event_type_str(type);
+}
+
+const char *rmig_rdma_verbs_take_async(struct rmig_rdma_verbs *v, bool *port_is_down_p)
+{
+    struct ibv_async_event event;
+    const char *ended_by;
+
+    pthread_mutex_lock(&watched_lock);
+    while (v->device && !ibv_get_async_event(v->id->verbs, &event)) {
+        for (struct rmig_rdma_verbs *each = watched; each; each = each->next_watched)
+            if (each->device == v->device)
+                note_async(each, &event);
+        ibv_ack_async_event(&event);
+    }
+    ended_by = v->ended_by;
+    *port_is_down_p = v->port_is_down;
+    pthread_mutex_unlock(&watched_lock);
+    return ended_by;
+}
+
 static enum rmig_rdma_wc_opcode wc_opcode(const struct ibv_wc *wc)
 {
     if (wc->opcode & IBV_WC_RECV)
@@ -664,8 +708,6 @@ static int reg_error(int e, uint64_t len_bytes, struct rmig_err *err)
     double mib = (double)len_bytes / (1 << 20);
     struct rlimit limit;
 
-    if (e == 0)
-        e = EIO;
     if ((e == ENOMEM || e == EAGAIN || e == EPERM) && !getrlimit(RLIMIT_MEMLOCK, &limit) &&
         limit.rlim_cur != RLIM_INFINITY)
         return rmig_err_set(err, -e,
@@ -687,7 +729,7 @@ int rmig_rdma_verbs_reg_mr(struct rmig_rdma_verbs *v, void *addr, uint64_t len_b
     errno = 0; /* not every provider sets it */
     mr = ibv_reg_mr(v->id->pd, addr, len_bytes, flags);
     if (!mr)
-        return reg_error(errno, len_bytes, err);
+        return reg_error(errno ? errno : EIO, len_bytes, err);
     mr_p->handle = mr;
     mr_p->lkey = mr->lkey;
     mr_p->rkey = mr->rkey;
