@@ -272,10 +272,12 @@ static void keep_alive(struct rmig_rdma_pump *pump)
     };
     struct rmig_err err = RMIG_ERR_INIT;
 
-    if (rmig_rdma_verbs_post_writes(pump->lanes[0].verbs, &nothing, 1, &err) < 0)
+    if (rmig_rdma_verbs_post_writes(pump->lanes[0].verbs, &nothing, 1, &err) < 0) {
+        rmig_err_prefix(&err, "keepalive to peer %s", pump->peer);
         stick(pump, &err);
-    else
+    } else {
         pump->keepalive_in_flight = true;
+    }
 }
 
 /* When the next keepalive is due. */

@@ -70,15 +70,24 @@ static int set_nonblocking(int fd, struct rmig_err *err)
 
 /* --- devices ---------------------------------------------------------------------------------- */
 
+static struct ibv_device **list_devices(int *n_p, struct rmig_err *err)
+{
+    struct ibv_device **list = ibv_get_device_list(n_p);
+
+    if (!list)
+        rmig_err_set(err, -ENODEV, "no RDMA device: ibv_get_device_list: %s",
+                     errno == ENOSYS ? "this kernel has no RDMA, or ib_uverbs is not loaded"
+                                     : strerror(errno));
+    return list;
+}
+
 int rmig_rdma_verbs_count_devices(struct rmig_err *err)
 {
     int n = 0;
-    struct ibv_device **list = ibv_get_device_list(&n);
+    struct ibv_device **list = list_devices(&n, err);
 
     if (!list)
-        return rmig_err_set(err, -ENODEV, "no RDMA device: %s",
-                            errno == ENOSYS ? "this kernel has no RDMA, or ib_uverbs is not loaded"
-                                            : strerror(errno));
+        return -ENODEV;
     ibv_free_device_list(list);
     if (n == 0)
         return rmig_err_set(err, -ENODEV,
@@ -92,28 +101,29 @@ static struct ibv_context *open_device(const char *name, struct rmig_err *err)
     char known[160] = "";
     struct ibv_context *ctx = NULL;
     bool found = false;
-    int n = 0;
-    struct ibv_device **list = ibv_get_device_list(&n);
+    int n = 0, why = 0;
+    struct ibv_device **list = list_devices(&n, err);
 
-    for (int i = 0; list && i < n; i++) {
+    if (!list)
+        return NULL;
+    for (int i = 0; i < n; i++) {
         const char *dev = ibv_get_device_name(list[i]);
         size_t used = strlen(known);
 
         if (!strcmp(dev, name)) {
             found = true;
             ctx = ibv_open_device(list[i]);
+            why = errno;
             break;
         }
         snprintf(known + used, sizeof(known) - used, " %s", dev);
     }
-    if (list)
-        ibv_free_device_list(list);
+    ibv_free_device_list(list);
     if (!found)
         rmig_err_set(err, -ENODEV, "no RDMA device %.64s; this host has:%s", name,
                      known[0] ? known : " none");
     else if (!ctx)
-        rmig_err_set(err, -ENODEV, "RDMA device %.64s cannot be opened: %s", name,
-                     strerror(errno));
+        rmig_err_set(err, -ENODEV, "RDMA device %.64s cannot be opened: %s", name, strerror(why));
     return ctx;
 }
 
@@ -355,8 +365,7 @@ int rmig_rdma_verbs_create_qp(struct rmig_rdma_verbs *v, const struct rmig_rdma_
         .cap = {
             .max_send_wr = attr->max_send_wr,
             .max_recv_wr = attr->max_recv_wr,
-            .max_send_sge = 1,
-            .max_recv_sge = 1,
+            .max_send_sge = 1, .max_recv_sge = 1,
         },
     };
     int rc;
@@ -428,13 +437,7 @@ int rmig_rdma_verbs_disconnect(struct rmig_rdma_verbs *v, struct rmig_err *err)
 
 void rmig_rdma_verbs_peer_address(const struct rmig_rdma_verbs *v, struct sockaddr_storage *addr_p)
 {
-    const struct sockaddr *addr = rdma_get_peer_addr(v->id);
-
-    memset(addr_p, 0, sizeof(*addr_p));
-    if (addr->sa_family == AF_INET)
-        memcpy(addr_p, addr, sizeof(struct sockaddr_in));
-    else if (addr->sa_family == AF_INET6)
-        memcpy(addr_p, addr, sizeof(struct sockaddr_in6));
+    *addr_p = v->id->route.addr.dst_storage;
 }
 
 int rmig_rdma_verbs_listen(const struct sockaddr *addr, int backlog,
