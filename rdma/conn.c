@@ -408,11 +408,15 @@ static int take_request(struct rmig_rdma_conn *conn, struct rmig_rdma_listener *
 {
     int rc = wait_asked(conn, l, cancel_fd, deadline_ns, err);
 
-    if (rc == 0) {
-        rc = rmig_rdma_verbs_get_request(l->verbs, verbs_p, event_p, err);
-        if (rc < 0)
-            rmig_err_prefix(err, "RDMA connection from a source");
-    }
+    if (rc < 0)
+        return rc;
+    event_p->type = RMIG_RDMA_CM_OTHER;
+    rc = rmig_rdma_verbs_get_request(l->verbs, verbs_p, event_p, err);
+    if (rc < 0)
+        rmig_err_prefix(err, "RDMA connection from a source");
+    else if (rc == 0 && event_p->type == RMIG_RDMA_CM_DEVICE_REMOVAL)
+        rc = rmig_err_set(err, -ENODEV,
+                          "the RDMA device was removed while waiting for a source to connect");
     return rc;
 }
 

@@ -123,6 +123,8 @@ void fabric_cut_wr(enum fabric_side side, enum fabric_wr_kind kind, uint64_t kth
 void fabric_answer(enum fabric_side side, enum api api, uint64_t kth, int event, int status);
 /* Queue a CM event at the side's index-th open identifier, in order of making. Returns: is there one? */
 bool fabric_inject(enum fabric_side side, unsigned index, enum rdma_cm_event_type type, int status);
+/* The same at the side's identifier that listens. */
+bool fabric_inject_listener(enum fabric_side side, enum rdma_cm_event_type type, int status);
 /* The connection of that identifier is cut, as if the peer's process had died. Returns: as above. */
 bool fabric_hang_up(enum fabric_side side, unsigned index);
 /*

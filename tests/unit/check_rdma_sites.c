@@ -173,8 +173,6 @@ static void told(const struct verbs_site *site, const struct call *call, enum fa
 
     for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++)
         has_stage |= strstr(err->msg, stages[i]) != NULL;
-    if (getenv("RMIG_SHOW"))
-        printf("# line %d %s %s: %s\n", site->line, call->name, side == FABRIC_ACTIVE ? "source" : "dest", err->msg);
     ck_assert_msg(err->code < 0 && strstr(err->msg, call->says) && strstr(err->msg, reason) && has_stage,
                   "line %d, %s with %s: the %s says %d \"%s\"", site->line, site->call,
                   strerror(error), side == FABRIC_ACTIVE ? "source" : "destination", err->code,
