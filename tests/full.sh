@@ -23,6 +23,7 @@ leaks-rdma     8 the unit tests of rdma likewise
 valgrind       5 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  8 the unit tests of rdma under valgrind
 tsan           6 the unit tests with the thread sanitizer
+faults         7 each call, completion, event and message of RDMA that can fail does, with sanitizers: what is told
 soak           6 moves that something happens to: an end killed or cancelled, the link cut, memory refused
 speed          8 goodput beside that of a stock QEMU, by TCP and RDMA, as ratios; only what arrived is judged
 mutants        8 a fault planted in each layer: a test of the gate goes red
@@ -148,6 +149,22 @@ part_tsan()
     export CK_EXCLUDE_TAGS='resolve lookup connecting speed' CK_TIMEOUT_MULTIPLIER=10
     export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:handle_segv=0:suppressions=$work/src/tests/tsan.supp"
     RMIG_MUTATIONS=$((10000 * factor)) RMIG_FAULT_STEP=5 make_check tsan check-unit LOG_COMPILER="$work/src/tests/lib/deadline --each 300 $plain"
+}
+
+# Every call of rdma/verbs.c, completion status, event, stall and cut; make check has a sample of it.
+part_faults()
+{
+    local tests="tests/unit/check_rdma_sites tests/unit/check_rdma_amid tests/unit/check_rdma_faults tests/fabric/semantics"
+    must build_product sanitized --enable-sanitizers=address,undefined CFLAGS='-O1 -g1'
+    # shellcheck disable=SC2086 # names
+    must step "build its tests" make -s -C "$work/sanitized" "-j$jobs" CFLAGS='-O0 -g1' $tests \
+        tests/fabric/librdmafabric.la
+    export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:handle_segv=0
+    export UBSAN_OPTIONS=print_stacktrace=1
+    RMIG_RDMA_FAULTS_ALL=1 RMIG_FAULT_STEP=10 make_check sanitized check-TESTS "TESTS=$tests"
+    grep -h '^# rdma' "$work"/sanitized/tests/unit/check_rdma_*.log
+    abs_top_srcdir=$work/src abs_top_builddir=$work/sanitized tap faults-fallback \
+        "$work/src/tests/tools/faults-fallback"
 }
 
 part_soak()
