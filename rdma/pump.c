@@ -225,9 +225,12 @@ static void cm_event(struct rmig_rdma_pump *pump, unsigned lane,
     switch (event->type) {
     case RMIG_RDMA_CM_ADDR_RESOLVED:
     case RMIG_RDMA_CM_ROUTE_RESOLVED:
-        pump->lanes[lane].milestone = event->type;
+        if (!pump->lanes[lane].has_qp)
+            pump->lanes[lane].milestone = event->type;
         break;
     case RMIG_RDMA_CM_ESTABLISHED:
+        if (!pump->lanes[lane].has_qp) /* nothing was asked that this could answer */
+            break;
         pump->lanes[lane].milestone = event->type;
         pump->lanes[lane].established = *event;
         pump->last_alive_ns = rmig_now_ns();

@@ -71,6 +71,8 @@ static void prepare(enum state state, void (*fn)(void))
     move_init(&move, 3, lengths);
     memset((uint8_t *)move.from.blocks[0].host + MIB, 0, MIB / 2);
     move.source_params.nqueue_pairs = 2;
+    move.source_params.connect_timeout_ms += slack_ms();
+    move.dest_params.connect_timeout_ms += slack_ms();
     move.nrounds = 2;
     move.connected = connected;
     move.touch = in_a_pass;
@@ -236,6 +238,7 @@ START_TEST(cm_event__while_a_connection_is_made)
         if (i >= 0 && (cms[i].type == step->awaited || (!all() && i % 8 != _i)))
             continue;
         prepare(CONNECTED, NULL);
+        move.source_params.dead_peer_ms = move.dest_params.dead_peer_ms = 200; /* probes are soon due */
         if (!means)
             *(step->side == FABRIC_ACTIVE ? &move.source_params.connect_timeout_ms
                                           : &move.dest_params.connect_timeout_ms) = slack_ms() ? 500 : 200;

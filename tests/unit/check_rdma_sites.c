@@ -102,7 +102,8 @@ static void play(enum scene scene)
     memset((uint8_t *)move.from.blocks[0].host + MIB, 0, MIB / 2);
     move.source_params.nqueue_pairs = 2;
     move.source_params.device = move.dest_params.device = "fab0";
-    move.source_params.connect_timeout_ms = 1000;
+    move.source_params.connect_timeout_ms += slack_ms();
+    move.dest_params.connect_timeout_ms += slack_ms();
     move.nrounds = 1;
     move.touch = touch_pages;
     fabric_set_delay_ms(1); /* so that there is something to wait for */

@@ -198,7 +198,7 @@ static int run_dest(void *arg, struct rmig_err *err)
     int rc;
 
     fabric_set_thread_side(FABRIC_PASSIVE);
-    rc = ops->accept(m->listener, 2000, &m->dest_params, &conn, err);
+    rc = ops->accept(m->listener, 2000 + (int)slack_ms(), &m->dest_params, &conn, err);
     ops->listener_close(m->listener);
     if (rc < 0)
         return rc;
