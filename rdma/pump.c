@@ -354,8 +354,8 @@ static int check_hung_up(struct rmig_rdma_pump *pump, const char *what)
     if (pump->flushed_ns && check_devices(pump) < 0)
         return pump->error.code;
     if (pump->disconnected && pump->refused_ns)
-        rmig_err_set(&err, -ECONNRESET, "peer %s hung up while %s; before that, %s", pump->peer, what,
-                     pump->refusal.msg);
+        rmig_err_set(&err, -ECONNRESET, "peer %s hung up; before that, %s", pump->peer,
+                     pump->refusal.msg); /* which says amid what */
     else if (pump->disconnected || (!pump->refused_ns && grace_is_over(pump->flushed_ns)))
         rmig_err_set(&err, -ECONNRESET, "peer %s hung up while %s", pump->peer, what);
     else if (grace_is_over(pump->refused_ns))
