@@ -123,6 +123,15 @@ bool rmig_link_listens(const struct rmig_link *link)
     return link->listener || link->transport_listener;
 }
 
+bool rmig_link_leave_transport(struct rmig_link *link)
+{
+    if (!link->transport_listener || !link->listener)
+        return false;
+    link->transport->listener_close(link->transport_listener);
+    link->transport_listener = NULL;
+    return true;
+}
+
 static int accept_transport(struct rmig_link *link, int timeout_ms, struct rmig_err *err)
 {
     int rc = rmig_transport_accept(link->plugin, link->transport_listener, timeout_ms,

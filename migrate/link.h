@@ -45,6 +45,9 @@ int rmig_link_listen(struct rmig_link *link, bool tcp_fallback, struct rmig_err 
 /** Can another source be accepted after a link_drop()? */
 bool rmig_link_listens(const struct rmig_link *link);
 
+/** Destination: where both are listened at, no longer by the transport. Returns: was there another? */
+bool rmig_link_leave_transport(struct rmig_link *link);
+
 /** Destination: wait for a source until deadline_ns; link->in is ready. Returns: 0; an errno. */
 int rmig_link_accept(struct rmig_link *link, uint64_t deadline_ns, struct rmig_err *err);
 

@@ -269,12 +269,15 @@ int rmig_rdma_conn_connect(struct rmig_rdma_conn *conn, const struct rmig_transp
         rmig_deadline_ns(or_default(params->connect_timeout_ms, CONNECT_TIMEOUT_MS));
     struct rmig_err local = RMIG_ERR_INIT;
     struct addrinfo *list;
-    int rc = rmig_rdma_verbs_count_devices(err);
+    int rc;
 
-    if (rc < 0)
-        return rc;
     if (!params->host || !params->host[0])
         return rmig_err_set(err, -EINVAL, "RDMA connection: no host given");
+    rc = rmig_rdma_verbs_count_devices(err);
+    if (rc < 0) {
+        rmig_err_prefix(err, "RDMA connection to %s:%s", params->host, params->port);
+        return rc;
+    }
     rc = rmig_resolve(params->host, params->port, false, deadline_ns, params->cancel_fd, &list, err);
     if (rc < 0)
         return rc;
@@ -327,22 +330,26 @@ static int listen_address(const struct rmig_transport_params *params,
     return rc;
 }
 
-int rmig_rdma_listener_open(const struct rmig_transport_params *params,
-                            struct rmig_rdma_listener **l_p, uint16_t *port_p,
-                            struct rmig_err *err)
+static int listen_at(const struct rmig_transport_params *params, struct rmig_rdma_listener *l,
+                     uint16_t *port_p, struct rmig_err *err)
 {
-    struct rmig_rdma_listener *l;
     struct sockaddr_storage addr;
     int rc = rmig_rdma_verbs_count_devices(err);
 
     if (rc >= 0)
         rc = listen_address(params, &addr, err);
-    if (rc < 0)
-        return rc;
-    l = calloc(1, sizeof(*l));
-    if (!l)
-        return rmig_err_set(err, -ENOMEM, "RDMA listener: out of memory");
-    rc = rmig_rdma_verbs_listen((struct sockaddr *)&addr, LISTEN_BACKLOG, &l->verbs, port_p, err);
+    if (rc == 0)
+        rc = rmig_rdma_verbs_listen((struct sockaddr *)&addr, LISTEN_BACKLOG, &l->verbs, port_p, err);
+    return rc;
+}
+
+int rmig_rdma_listener_open(const struct rmig_transport_params *params,
+                            struct rmig_rdma_listener **l_p, uint16_t *port_p,
+                            struct rmig_err *err)
+{
+    struct rmig_rdma_listener *l = calloc(1, sizeof(*l));
+    int rc = l ? listen_at(params, l, port_p, err) : rmig_err_set(err, -ENOMEM, "out of memory");
+
     if (rc < 0) {
         free(l);
         rmig_err_prefix(err, "RDMA listener on %s port %s",
@@ -410,7 +417,16 @@ static int take_request(struct rmig_rdma_conn *conn, struct rmig_rdma_listener *
 {
     int rc = wait_asked(conn, l, cancel_fd, deadline_ns, err);
 
-    return rc < 0 ? rc : rmig_rdma_verbs_get_request(l->verbs, verbs_p, event_p, err);
+    if (rc < 0)
+        return rc;
+    event_p->type = RMIG_RDMA_CM_OTHER;
+    rc = rmig_rdma_verbs_get_request(l->verbs, verbs_p, event_p, err);
+    if (rc < 0)
+        rmig_err_prefix(err, "RDMA connection from a source");
+    else if (rc == 0 && event_p->type == RMIG_RDMA_CM_DEVICE_REMOVAL)
+        rc = rmig_err_set(err, -ENODEV,
+                          "the RDMA device was removed while waiting for a source to connect");
+    return rc;
 }
 
 /* Wait for the request of a source that admit lets in; others are turned away meanwhile. Returns
@@ -543,6 +559,7 @@ int rmig_rdma_conn_accept(struct rmig_rdma_conn *conn, struct rmig_rdma_listener
     if (rc == 0)
         rc = accept_more_lanes(conn, l, params, deadline_ns, err);
     if (rc < 0) {
+        rmig_err_prefix(err, "RDMA connection from %s", conn->pump.peer);
         rmig_rdma_conn_release(conn);
         return rc;
     }
@@ -559,6 +576,8 @@ int rmig_rdma_conn_send_marks(struct rmig_rdma_conn *conn, struct rmig_err *err)
     for (unsigned i = 1; rc == 0 && i < conn->pump.nlanes; i++)
         rc = rmig_rdma_verbs_post_send(conn->pump.lanes[i].verbs,
                                        RMIG_RDMA_WR_ID(RMIG_RDMA_WR_MARK, 0), NULL, 0, 0, err);
+    if (rc < 0)
+        rmig_err_prefix(err, "mark to peer %s", conn->pump.peer);
     return rc;
 }
 

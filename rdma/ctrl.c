@@ -25,8 +25,12 @@ static uint8_t *send_slot(const struct rmig_rdma_ctrl *ctrl, unsigned slot)
 
 static int post_receive(struct rmig_rdma_ctrl *ctrl, unsigned slot, struct rmig_err *err)
 {
-    return rmig_rdma_verbs_post_recv(ctrl->verbs, RMIG_RDMA_WR_ID(RMIG_RDMA_WR_RECV, slot),
-                                     recv_slot(ctrl, slot), SLOT_BYTES, ctrl->recv_mr.lkey, err);
+    int rc = rmig_rdma_verbs_post_recv(ctrl->verbs, RMIG_RDMA_WR_ID(RMIG_RDMA_WR_RECV, slot),
+                                       recv_slot(ctrl, slot), SLOT_BYTES, ctrl->recv_mr.lkey, err);
+
+    if (rc < 0)
+        rmig_err_prefix(err, "receive from peer %s", ctrl->pump->peer);
+    return rc;
 }
 
 /* --- completions ------------------------------------------------------------------------------ */
@@ -167,10 +171,13 @@ int rmig_rdma_ctrl_post(struct rmig_rdma_ctrl *ctrl, int slot, enum rmig_wire_ty
     int rc = credited ? rmig_rdma_ctrl_wait_credit(ctrl, err) : 0;
 
     rmig_wire_encode_header(message, &header);
-    if (rc == 0)
+    if (rc == 0) {
         rc = rmig_rdma_verbs_post_send(
             ctrl->verbs, RMIG_RDMA_WR_ID(RMIG_RDMA_WR_SEND, (unsigned)slot), message,
             RMIG_WIRE_HEADER_BYTES + len_bytes, ctrl->send_mr.lkey, err);
+        if (rc < 0)
+            rmig_err_prefix(err, "message to peer %s", ctrl->pump->peer);
+    }
     if (rc < 0) {
         ctrl->send_busy[slot] = false;
         return rc;

@@ -25,6 +25,7 @@ void rmig_rdma_pump_init(struct rmig_rdma_pump *pump, int cancel_fd, uint32_t ke
     memset(pump, 0, sizeof(*pump));
     pump->cancel_fd = cancel_fd;
     pump->keepalive_ms = keepalive_ms;
+    pump->doing = "connecting";
 }
 
 void rmig_rdma_pump_destroy_qps(struct rmig_rdma_pump *pump)
@@ -55,11 +56,47 @@ void rmig_rdma_pump_set_handler(struct rmig_rdma_pump *pump, enum rmig_rdma_wr_k
     pump->handlers[kind].opaque = opaque;
 }
 
+/* What the devices tell by asynchronous events. Returns: what ended a lane, or NULL. */
+static const char *ask_devices(struct rmig_rdma_pump *pump)
+{
+    const char *ended_by = NULL;
+
+    pump->port_is_down = false;
+    for (unsigned i = 0; i < pump->nlanes && !ended_by; i++) {
+        bool down;
+
+        ended_by = rmig_rdma_verbs_take_async(pump->lanes[i].verbs, &down);
+        pump->port_is_down |= down;
+    }
+    return ended_by;
+}
+
+static const char *port_text(const struct rmig_rdma_pump *pump)
+{
+    return pump->port_is_down ? "; the port of this host's RDMA device is down" : "";
+}
+
 /* The first failure is kept. */
 static void stick(struct rmig_rdma_pump *pump, const struct rmig_err *cause)
 {
-    if (pump->error.code == 0)
-        pump->error = *cause;
+    if (pump->error.code)
+        return;
+    ask_devices(pump);
+    rmig_err_set(&pump->error, cause->code, "%s%s", cause->msg, port_text(pump));
+}
+
+/* An asynchronous event that ends the connection. */
+static int check_devices(struct rmig_rdma_pump *pump)
+{
+    const char *ended_by = ask_devices(pump);
+    struct rmig_err err = RMIG_ERR_INIT;
+
+    if (!ended_by)
+        return 0;
+    rmig_err_set(&err, -EIO, "this host's RDMA device ended the connection to peer %s while %s: %s",
+                 pump->peer, pump->doing, ended_by);
+    stick(pump, &err);
+    return pump->error.code;
 }
 
 static int tell(const struct rmig_rdma_pump *pump, struct rmig_err *err)
@@ -87,8 +124,9 @@ static void dispatch_failure(struct rmig_rdma_pump *pump, unsigned lane,
             pump->flushed_ns = rmig_now_ns();
         return;
     }
-    rmig_err_set(&err, -EIO, "%s to peer %s failed on queue pair %u: %s (status %d, vendor error 0x%x)",
-                 kind_name(wc->wr_id >> RMIG_RDMA_WR_SHIFT), pump->peer, lane,
+    rmig_err_set(&err, -EIO,
+                 "%s to peer %s failed on queue pair %u while %s: %s (status %d, vendor error 0x%x)",
+                 kind_name(wc->wr_id >> RMIG_RDMA_WR_SHIFT), pump->peer, lane, pump->doing,
                  rmig_rdma_verbs_status_text(wc->status), wc->status, wc->vendor_error);
     if (!wc->refused) {
         stick(pump, &err);
@@ -154,25 +192,28 @@ static void cm_failure(struct rmig_rdma_pump *pump, const struct rmig_rdma_cm_ev
     switch (event->type) {
     case RMIG_RDMA_CM_REJECTED:
         rmig_err_set(&err, -ECONNREFUSED,
-                     "peer %s refused the RDMA connection (CM reject reason %d%s)", pump->peer,
+                     "peer %s refused the RDMA connection (CM reject reason %d%s) while %s", pump->peer,
                      event->status,
-                     event->status == CM_REJECT_NO_LISTENER ? ": nobody listens there" : "");
+                     event->status == CM_REJECT_NO_LISTENER ? ": nobody listens there" : "",
+                     pump->doing);
         break;
     case RMIG_RDMA_CM_ADDR_ERROR:
-        rmig_err_set(&err, code, "no RDMA path to %s: address resolution: %s", pump->peer,
-                     strerror(-code));
+        rmig_err_set(&err, code, "no RDMA path to %s: address resolution: %s while %s", pump->peer,
+                     strerror(-code), pump->doing);
         break;
     case RMIG_RDMA_CM_ROUTE_ERROR:
-        rmig_err_set(&err, code, "no RDMA path to %s: route resolution: %s", pump->peer,
-                     strerror(-code));
+        rmig_err_set(&err, code, "no RDMA path to %s: route resolution: %s while %s", pump->peer,
+                     strerror(-code), pump->doing);
         break;
     case RMIG_RDMA_CM_DEVICE_REMOVAL:
-        rmig_err_set(&err, -ENODEV, "the RDMA device of the connection to %s was removed",
-                     pump->peer);
+        rmig_err_set(&err, -ENODEV, "the RDMA device of the connection to %s was removed while %s",
+                     pump->peer, pump->doing);
         break;
     default:
-        rmig_err_set(&err, code, "peer %s cannot be reached over RDMA: %s", pump->peer,
-                     strerror(-code));
+        rmig_err_set(&err, code, "peer %s cannot be reached over RDMA (CM event %s): %s while %s",
+                     pump->peer,
+                     event->type == RMIG_RDMA_CM_CONNECT_ERROR ? "CONNECT_ERROR" : "UNREACHABLE",
+                     strerror(-code), pump->doing);
         break;
     }
     stick(pump, &err);
@@ -184,9 +225,12 @@ static void cm_event(struct rmig_rdma_pump *pump, unsigned lane,
     switch (event->type) {
     case RMIG_RDMA_CM_ADDR_RESOLVED:
     case RMIG_RDMA_CM_ROUTE_RESOLVED:
-        pump->lanes[lane].milestone = event->type;
+        if (!pump->lanes[lane].has_qp)
+            pump->lanes[lane].milestone = event->type;
         break;
     case RMIG_RDMA_CM_ESTABLISHED:
+        if (!pump->lanes[lane].has_qp) /* nothing was asked that this could answer */
+            break;
         pump->lanes[lane].milestone = event->type;
         pump->lanes[lane].established = *event;
         pump->last_alive_ns = rmig_now_ns();
@@ -231,10 +275,12 @@ static void keep_alive(struct rmig_rdma_pump *pump)
     };
     struct rmig_err err = RMIG_ERR_INIT;
 
-    if (rmig_rdma_verbs_post_writes(pump->lanes[0].verbs, &nothing, 1, &err) < 0)
+    if (rmig_rdma_verbs_post_writes(pump->lanes[0].verbs, &nothing, 1, &err) < 0) {
+        rmig_err_prefix(&err, "keepalive to peer %s", pump->peer);
         stick(pump, &err);
-    else
+    } else {
         pump->keepalive_in_flight = true;
+    }
 }
 
 /* When the next keepalive is due. */
@@ -264,7 +310,7 @@ static int arm(struct rmig_rdma_pump *pump, struct rmig_err *err)
  */
 static int wait_events(struct rmig_rdma_pump *pump, uint64_t wake_ns, struct rmig_err *err)
 {
-    struct pollfd fds[1 + 2 * RMIG_WIRE_LANES_MAX];
+    struct pollfd fds[1 + 3 * RMIG_WIRE_LANES_MAX];
     nfds_t n = 0;
     int rc;
 
@@ -272,6 +318,7 @@ static int wait_events(struct rmig_rdma_pump *pump, uint64_t wake_ns, struct rmi
     for (unsigned i = 0; i < pump->nlanes; i++) {
         fds[n++] = (struct pollfd){ rmig_rdma_verbs_cm_fd(pump->lanes[i].verbs), POLLIN, 0 };
         fds[n++] = (struct pollfd){ rmig_rdma_verbs_cq_fd(pump->lanes[i].verbs), POLLIN, 0 };
+        fds[n++] = (struct pollfd){ rmig_rdma_verbs_async_fd(pump->lanes[i].verbs), POLLIN, 0 };
     }
     rc = poll(fds, n, wake_ns ? rmig_poll_ms(wake_ns) : 0);
     pump->next_check_ns = rmig_now_ns() + CHECK_INTERVAL_NS;
@@ -280,11 +327,15 @@ static int wait_events(struct rmig_rdma_pump *pump, uint64_t wake_ns, struct rmi
     if (fds[0].revents)
         return rmig_err_set(err, -ECANCELED, "cancelled");
     for (unsigned i = 0; i < pump->nlanes; i++) {
-        if (fds[1 + 2 * i].revents)
+        const struct pollfd *of_lane = &fds[1 + 3 * i];
+
+        if (of_lane[0].revents)
             take_cm_events(pump, i);
-        if (fds[2 + 2 * i].revents &&
+        if (of_lane[1].revents &&
             rmig_rdma_verbs_take_cq_events(pump->lanes[i].verbs, err) < 0)
             return err ? err->code : -EIO;
+        if (of_lane[2].revents)
+            check_devices(pump);
     }
     return 0;
 }
@@ -299,9 +350,12 @@ static int check_hung_up(struct rmig_rdma_pump *pump, const char *what)
 {
     struct rmig_err err = RMIG_ERR_INIT;
 
+    /* Also what another connection of this process has taken. */
+    if (pump->flushed_ns && check_devices(pump) < 0)
+        return pump->error.code;
     if (pump->disconnected && pump->refused_ns)
-        rmig_err_set(&err, -ECONNRESET, "peer %s hung up while %s; before that, %s", pump->peer, what,
-                     pump->refusal.msg);
+        rmig_err_set(&err, -ECONNRESET, "peer %s hung up; before that, %s", pump->peer,
+                     pump->refusal.msg); /* which says amid what */
     else if (pump->disconnected || (!pump->refused_ns && grace_is_over(pump->flushed_ns)))
         rmig_err_set(&err, -ECONNRESET, "peer %s hung up while %s", pump->peer, what);
     else if (grace_is_over(pump->refused_ns))
@@ -341,12 +395,21 @@ static int wait_quietly(struct rmig_rdma_pump *pump, uint64_t deadline_ns, const
     return rc;
 }
 
+static int timed_out(struct rmig_rdma_pump *pump, const char *what, struct rmig_err *err)
+{
+    if (check_devices(pump) < 0)
+        return tell(pump, err);
+    return rmig_err_set(err, -ETIMEDOUT, "peer %s: timed out while %s%s", pump->peer, what,
+                        port_text(pump));
+}
+
 int rmig_rdma_pump_until(struct rmig_rdma_pump *pump, bool (*done)(void *arg), void *arg,
                          uint64_t deadline_ns, const char *what, struct rmig_err *err)
 {
     struct rmig_err local = RMIG_ERR_INIT;
     int rc;
 
+    pump->doing = what;
     for (;;) {
         int n;
 
@@ -370,7 +433,7 @@ int rmig_rdma_pump_until(struct rmig_rdma_pump *pump, bool (*done)(void *arg), v
                 stick(pump, &pump->refusal);
                 continue;
             }
-            return rmig_err_set(err, -ETIMEDOUT, "peer %s: timed out while %s", pump->peer, what);
+            return timed_out(pump, what, err);
         }
     }
 }
@@ -403,6 +466,7 @@ static bool is_fine(void *arg)
 
 int rmig_rdma_pump_once(struct rmig_rdma_pump *pump, struct rmig_err *err)
 {
+    pump->doing = "moving memory";
     poll_completions(pump);
     if (pump->refused_ns && !pump->error.code)
         return rmig_rdma_pump_until(pump, is_fine, pump, RMIG_NEVER_NS, "moving memory", err);

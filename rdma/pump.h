@@ -48,6 +48,8 @@ struct rmig_rdma_pump {
     bool ignore_cancel;    /* set while tearing down */
     uint32_t keepalive_ms; /* 0 = none; only once lane 0 is established */
     char peer[RMIG_ADDRESS_TEXT_BYTES]; /* for messages */
+    const char *doing;                  /* what is waited for, for messages */
+    bool port_is_down;                  /* of a device, when it was last asked */
     struct {
         rmig_rdma_completion_fn fn;
         void *opaque;

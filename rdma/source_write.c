@@ -115,14 +115,18 @@ static uint64_t bytes_in_flight(const struct rmig_rdma_source *source)
 static int post_chain(struct rmig_rdma_source *source, unsigned lane_index, struct rmig_err *err)
 {
     struct rmig_rdma_source_lane *lane = &source->lanes[lane_index];
+    const struct rmig_rdma_pump *pump = &source->conn->pump;
     unsigned n = lane->nchain;
+    int rc;
 
     if (n == 0)
         return 0;
     lane->nchain = 0;
     source->doorbells++;
-    return rmig_rdma_verbs_post_writes(source->conn->pump.lanes[lane_index].verbs, lane->chain, n,
-                                       err);
+    rc = rmig_rdma_verbs_post_writes(pump->lanes[lane_index].verbs, lane->chain, n, err);
+    if (rc < 0)
+        rmig_err_prefix(err, "RDMA write to peer %s", pump->peer);
+    return rc;
 }
 
 static int post_chains(struct rmig_rdma_source *source, struct rmig_err *err)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* verbs.c -- the only file that calls libibverbs and librdmacm; every result leaves as -errno. */
+/* verbs.c -- calls libibverbs and librdmacm, as verbs_device.c does and nobody else; every result leaves as
+ * -errno. */
 #include "rdma/verbs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 #include <rdma/rdma_cma.h>
 
 #include "common/overflow.h"
+#include "rdma/verbs_errno.h"
 
 struct rmig_rdma_verbs {
     struct rdma_event_channel *events;
@@ -22,7 +25,17 @@ struct rmig_rdma_verbs {
     struct ibv_comp_channel *completions;
     struct ibv_cq *cq;
     unsigned unacked_cq_events;
+    /* set while there is a queue pair, under watched_lock */
+    struct rmig_rdma_verbs *next_watched;
+    const struct ibv_context *device;
+    const struct ibv_qp *qp;
+    const char *ended_by; /* an asynchronous event, NULL = none */
+    bool port_is_down;
 };
+
+/* The endpoints of this process that have a queue pair: they share their devices' events. */
+static pthread_mutex_t watched_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rmig_rdma_verbs *watched;
 
 struct rmig_rdma_verbs_listener {
     struct rdma_event_channel *events;
@@ -31,22 +44,6 @@ struct rmig_rdma_verbs_listener {
 
 /* Acknowledging takes a lock: do it for this many completion events at once. */
 #define CQ_EVENTS_TO_ACK 64u
-
-/* rdma_* functions: -1 and errno. */
-static int cm_error(struct rmig_err *err, const char *what)
-{
-    int e = errno ? errno : EIO;
-
-    return rmig_err_set(err, -e, "%s: %s", what, strerror(e));
-}
-
-/* ibv_post_*, ibv_req_notify_cq and the like: a positive errno, from old providers -1. */
-static int verbs_error(struct rmig_err *err, int rc, const char *what)
-{
-    int e = rc > 0 ? rc : errno ? errno : EIO;
-
-    return rmig_err_set(err, -e, "%s: %s", what, strerror(e));
-}
 
 static int set_nonblocking(int fd, struct rmig_err *err)
 {
@@ -57,193 +54,62 @@ static int set_nonblocking(int fd, struct rmig_err *err)
     return 0;
 }
 
-/* --- devices ---------------------------------------------------------------------------------- */
-
-int rmig_rdma_verbs_count_devices(struct rmig_err *err)
-{
-    int n = 0;
-    struct ibv_device **list = ibv_get_device_list(&n);
-
-    if (!list)
-        return rmig_err_set(err, -ENODEV, "no RDMA device: %s",
-                            errno == ENOSYS ? "this kernel has no RDMA, or ib_uverbs is not loaded"
-                                            : strerror(errno));
-    ibv_free_device_list(list);
-    if (n == 0)
-        return rmig_err_set(err, -ENODEV,
-                            "no RDMA device on this host; `rdma link add rxe0 type rxe netdev "
-                            "NAME` makes one in software");
-    return n;
-}
-
-static struct ibv_context *open_device(const char *name, struct rmig_err *err)
-{
-    char known[160] = "";
-    struct ibv_context *ctx = NULL;
-    bool found = false;
-    int n = 0;
-    struct ibv_device **list = ibv_get_device_list(&n);
-
-    for (int i = 0; list && i < n; i++) {
-        const char *dev = ibv_get_device_name(list[i]);
-        size_t used = strlen(known);
-
-        if (!strcmp(dev, name)) {
-            found = true;
-            ctx = ibv_open_device(list[i]);
-            break;
-        }
-        snprintf(known + used, sizeof(known) - used, " %s", dev);
-    }
-    if (list)
-        ibv_free_device_list(list);
-    if (!found)
-        rmig_err_set(err, -ENODEV, "no RDMA device %.64s; this host has:%s", name,
-                     known[0] ? known : " none");
-    else if (!ctx)
-        rmig_err_set(err, -ENODEV, "RDMA device %.64s cannot be opened: %s", name,
-                     strerror(errno));
-    return ctx;
-}
-
-static bool gid_is_ipv4(const union ibv_gid *gid)
-{
-    static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
-
-    return !memcmp(gid->raw, mapped, sizeof(mapped));
-}
-
-static void gid_to_address(const struct ibv_gid_entry *entry, struct sockaddr_storage *addr_p)
-{
-    memset(addr_p, 0, sizeof(*addr_p));
-    if (gid_is_ipv4(&entry->gid)) {
-        struct sockaddr_in *in4 = (struct sockaddr_in *)addr_p;
-
-        in4->sin_family = AF_INET;
-        memcpy(&in4->sin_addr, entry->gid.raw + 12, 4);
-    } else {
-        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)addr_p;
-
-        in6->sin6_family = AF_INET6;
-        memcpy(&in6->sin6_addr, entry->gid.raw, 16);
-        if (IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr))
-            in6->sin6_scope_id = entry->ndev_ifindex;
-    }
-}
-
-/* All GIDs of a device, of all its ports. Returns: how many, *entries_p to be freed; -errno. */
-static ssize_t read_gids(struct ibv_context *ctx, struct ibv_gid_entry **entries_p,
-                         struct rmig_err *err)
-{
-    struct ibv_device_attr device;
-    struct ibv_gid_entry *entries;
-    size_t room = 1; /* a full table is refused by some kernels */
-    ssize_t n;
-    int rc = ibv_query_device(ctx, &device);
-
-    if (rc)
-        return verbs_error(err, rc, "ibv_query_device");
-    for (uint8_t i = 1; i <= device.phys_port_cnt; i++) {
-        struct ibv_port_attr port;
-
-        rc = ibv_query_port(ctx, i, &port);
-        if (rc)
-            return verbs_error(err, rc, "ibv_query_port");
-        room += (size_t)port.gid_tbl_len;
-    }
-    entries = calloc(room, sizeof(*entries));
-    if (!entries)
-        return rmig_err_set(err, -ENOMEM, "out of memory");
-    n = ibv_query_gid_table(ctx, entries, room, 0);
-    if (n < 0) {
-        free(entries);
-        return verbs_error(err, (int)-n, "ibv_query_gid_table");
-    }
-    *entries_p = entries;
-    return n;
-}
-
-/* The GID that the options name, or the best: an IPv4 address if there is one. NULL if none fits. */
-static const struct ibv_gid_entry *choose_gid(const struct ibv_gid_entry *entries, ssize_t n,
-                                              uint32_t port, int gid_index)
-{
-    const struct ibv_gid_entry *best = NULL;
-
-    for (ssize_t i = 0; i < n; i++) {
-        const struct ibv_gid_entry *e = &entries[i];
-
-        if (e->port_num != port || (gid_index >= 0 && e->gid_index != (uint32_t)gid_index) ||
-            e->gid_type == IBV_GID_TYPE_IB)
-            continue;
-        if (!best || (gid_is_ipv4(&e->gid) && !gid_is_ipv4(&best->gid)))
-            best = e;
-    }
-    return best;
-}
-
-int rmig_rdma_verbs_device_address(const char *device, uint32_t port, int gid_index,
-                                   struct sockaddr_storage *addr_p, struct rmig_err *err)
-{
-    struct ibv_context *ctx = open_device(device, err);
-    struct ibv_gid_entry *entries = NULL;
-    const struct ibv_gid_entry *best;
-    char gid_text[32] = "any GID index";
-    ssize_t n;
-
-    if (gid_index >= 0)
-        snprintf(gid_text, sizeof(gid_text), "GID index %d", gid_index);
-    if (!ctx)
-        return -ENODEV;
-    n = read_gids(ctx, &entries, err);
-    ibv_close_device(ctx);
-    if (n < 0) {
-        rmig_err_prefix(err, "RDMA device %.64s: its GID table cannot be read", device);
-        return (int)n;
-    }
-    best = choose_gid(entries, n, port, gid_index);
-    if (best)
-        gid_to_address(best, addr_p);
-    free(entries);
-    if (!best)
-        return rmig_err_set(err, -EADDRNOTAVAIL,
-                            "RDMA device %.64s port %u has no IP address at %s; see `rdma link` and "
-                            "give its network device an address",
-                            device, port, gid_text);
-    return 0;
-}
-
 /* --- connection ------------------------------------------------------------------------------- */
+
+/* An event channel that does not wait; it is there even when the rest fails. */
+static int open_channel(struct rdma_event_channel **events_p, struct rmig_err *err)
+{
+    *events_p = rdma_create_event_channel();
+    if (*events_p)
+        return set_nonblocking((*events_p)->fd, err);
+    return cm_error(err, errno == ENODEV || errno == ENOENT
+                             ? "no RDMA on this host: rdma_create_event_channel"
+                             : "rdma_create_event_channel");
+}
+
+static int open_id(struct rdma_event_channel **events_p, struct rdma_cm_id **id_p,
+                   struct rmig_err *err)
+{
+    int rc = open_channel(events_p, err);
+
+    if (rc == 0 && rdma_create_id(*events_p, id_p, NULL, RDMA_PS_TCP))
+        rc = cm_error(err, "rdma_create_id");
+    return rc;
+}
 
 int rmig_rdma_verbs_open(struct rmig_rdma_verbs **v_p, struct rmig_err *err)
 {
     struct rmig_rdma_verbs *v = calloc(1, sizeof(*v));
-    int rc;
+    int rc = v ? open_id(&v->events, &v->id, err)
+               : rmig_err_set(err, -ENOMEM, "RDMA endpoint: out of memory");
 
-    if (!v)
-        return rmig_err_set(err, -ENOMEM, "RDMA endpoint: out of memory");
-    v->events = rdma_create_event_channel();
-    if (!v->events) {
-        rc = rmig_err_set(err, -ENODEV, "no RDMA on this host: rdma_create_event_channel: %s",
-                          strerror(errno));
-        goto err_free;
-    }
-    rc = set_nonblocking(v->events->fd, err);
     if (rc < 0)
-        goto err_free;
-    if (rdma_create_id(v->events, &v->id, NULL, RDMA_PS_TCP)) {
-        rc = cm_error(err, "rdma_create_id");
-        goto err_free;
-    }
-    *v_p = v;
-    return 0;
-
-err_free:
-    rmig_rdma_verbs_close(v);
+        rmig_rdma_verbs_close(v);
+    else
+        *v_p = v;
     return rc;
+}
+
+static void watch(struct rmig_rdma_verbs *v, bool on)
+{
+    struct rmig_rdma_verbs **at = &watched;
+
+    pthread_mutex_lock(&watched_lock);
+    while (*at && *at != v)
+        at = &(*at)->next_watched;
+    if (on) {
+        v->device = v->id->verbs;
+        v->qp = v->id->qp;
+        *at = v;
+    } else if (*at) {
+        *at = v->next_watched;
+    }
+    pthread_mutex_unlock(&watched_lock);
 }
 
 void rmig_rdma_verbs_destroy_qp(struct rmig_rdma_verbs *v)
 {
+    watch(v, false);
     if (v->id && v->id->qp)
         rdma_destroy_qp(v->id);
 }
@@ -280,8 +146,8 @@ int rmig_rdma_verbs_resolve_route(struct rmig_rdma_verbs *v, int timeout_ms, str
         return 0;
     if (errno == ENODEV) /* 127.0.0.1 gets as far as this */
         return rmig_err_set(err, -ENODEV,
-                            "the address belongs to no RDMA device; use that of one, see `rdma "
-                            "link`");
+                            "rdma_resolve_route: the address belongs to no RDMA device; use that of "
+                            "one, see `rdma link`");
     return cm_error(err, "rdma_resolve_route");
 }
 
@@ -329,14 +195,11 @@ int rmig_rdma_verbs_create_qp(struct rmig_rdma_verbs *v, const struct rmig_rdma_
         .cap = {
             .max_send_wr = attr->max_send_wr,
             .max_recv_wr = attr->max_recv_wr,
-            .max_send_sge = 1,
-            .max_recv_sge = 1,
+            .max_send_sge = 1, .max_recv_sge = 1,
         },
     };
     int rc;
 
-    if (!v->id->verbs)
-        return rmig_err_set(err, -ENODEV, "the address belongs to no RDMA device");
     v->completions = ibv_create_comp_channel(v->id->verbs);
     if (!v->completions)
         return verbs_error(err, errno, "ibv_create_comp_channel");
@@ -351,7 +214,8 @@ int rmig_rdma_verbs_create_qp(struct rmig_rdma_verbs *v, const struct rmig_rdma_
     init.recv_cq = v->cq;
     if (rdma_create_qp(v->id, NULL, &init))
         return cm_error(err, "rdma_create_qp");
-    return 0;
+    watch(v, true);
+    return set_nonblocking(v->id->verbs->async_fd, err); /* somebody else may have taken the event */
 }
 
 static struct rdma_conn_param conn_param(const struct rmig_rdma_conn_param *param)
@@ -403,13 +267,7 @@ int rmig_rdma_verbs_disconnect(struct rmig_rdma_verbs *v, struct rmig_err *err)
 
 void rmig_rdma_verbs_peer_address(const struct rmig_rdma_verbs *v, struct sockaddr_storage *addr_p)
 {
-    const struct sockaddr *addr = rdma_get_peer_addr(v->id);
-
-    memset(addr_p, 0, sizeof(*addr_p));
-    if (addr->sa_family == AF_INET)
-        memcpy(addr_p, addr, sizeof(struct sockaddr_in));
-    else if (addr->sa_family == AF_INET6)
-        memcpy(addr_p, addr, sizeof(struct sockaddr_in6));
+    *addr_p = v->id->route.addr.dst_storage;
 }
 
 int rmig_rdma_verbs_listen(const struct sockaddr *addr, int backlog,
@@ -422,36 +280,22 @@ int rmig_rdma_verbs_listen(const struct sockaddr *addr, int backlog,
 
     if (!l)
         return rmig_err_set(err, -ENOMEM, "RDMA listener: out of memory");
-    l->events = rdma_create_event_channel();
-    if (!l->events) {
-        rc = rmig_err_set(err, -ENODEV, "no RDMA on this host: rdma_create_event_channel: %s",
-                          strerror(errno));
-        goto err_close;
-    }
-    rc = set_nonblocking(l->events->fd, err);
-    if (rc < 0)
-        goto err_close;
-    if (rdma_create_id(l->events, &l->id, NULL, RDMA_PS_TCP)) {
-        rc = cm_error(err, "rdma_create_id");
-        goto err_close;
-    }
-    if (rdma_set_option(l->id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &reuse, sizeof(reuse)) ||
-        rdma_bind_addr(l->id, (struct sockaddr *)addr)) {
+    rc = open_id(&l->events, &l->id, err);
+    if (rc == 0 && rdma_set_option(l->id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &reuse,
+                                   sizeof(reuse)))
+        rc = cm_error(err, "rdma_set_option: address reuse");
+    if (rc == 0 && rdma_bind_addr(l->id, (struct sockaddr *)addr))
         rc = cm_error(err, errno == EADDRINUSE ? "rdma_bind_addr"
                                                : "no RDMA device has the address: rdma_bind_addr");
-        goto err_close;
-    }
-    if (rdma_listen(l->id, backlog)) {
+    if (rc == 0 && rdma_listen(l->id, backlog))
         rc = cm_error(err, "rdma_listen");
-        goto err_close;
+    if (rc < 0) {
+        rmig_rdma_verbs_listener_close(l);
+        return rc;
     }
     *port_p = ntohs(rdma_get_src_port(l->id));
     *l_p = l;
     return 0;
-
-err_close:
-    rmig_rdma_verbs_listener_close(l);
-    return rc;
 }
 
 int rmig_rdma_verbs_listener_fd(const struct rmig_rdma_verbs_listener *l)
@@ -519,9 +363,7 @@ static int get_event(struct rdma_event_channel *channel, struct rdma_cm_event **
 {
     if (!rdma_get_cm_event(channel, event_p))
         return 1;
-    if (errno == EAGAIN || errno == EINTR)
-        return 0;
-    return cm_error(err, "rdma_get_cm_event");
+    return errno == EAGAIN || errno == EINTR ? 0 : cm_error(err, "rdma_get_cm_event");
 }
 
 /* Gives a new connection an event channel of its own. Takes the identifier over. */
@@ -535,23 +377,13 @@ static int adopt_request(struct rdma_cm_id *id, struct rmig_rdma_verbs **v_p, st
         return rmig_err_set(err, -ENOMEM, "RDMA endpoint: out of memory");
     }
     v->id = id;
-    v->events = rdma_create_event_channel();
-    if (!v->events) {
-        rc = cm_error(err, "rdma_create_event_channel");
-        goto err_close;
-    }
-    rc = set_nonblocking(v->events->fd, err);
-    if (rc < 0)
-        goto err_close;
-    if (rdma_migrate_id(id, v->events)) {
+    rc = open_channel(&v->events, err);
+    if (rc == 0 && rdma_migrate_id(id, v->events))
         rc = cm_error(err, "rdma_migrate_id");
-        goto err_close;
-    }
-    *v_p = v;
-    return 0;
-
-err_close:
-    rmig_rdma_verbs_close(v);
+    if (rc < 0)
+        rmig_rdma_verbs_close(v);
+    else
+        *v_p = v;
     return rc;
 }
 
@@ -618,6 +450,42 @@ int rmig_rdma_verbs_take_cq_events(struct rmig_rdma_verbs *v, struct rmig_err *e
     return 0;
 }
 
+int rmig_rdma_verbs_async_fd(const struct rmig_rdma_verbs *v)
+{
+    return v->device ? v->device->async_fd : -1;
+}
+
+/* Requires: watched_lock. */
+static void note_async(struct rmig_rdma_verbs *v, const struct ibv_async_event *event)
+{
+    enum ibv_event_type type = event->event_type;
+
+    if (type == IBV_EVENT_PORT_ERR || type == IBV_EVENT_PORT_ACTIVE)
+        v->port_is_down = type == IBV_EVENT_PORT_ERR;
+    if (type == IBV_EVENT_DEVICE_FATAL ||
+        (type == IBV_EVENT_QP_FATAL && event->element.qp == v->qp) ||
+        (type == IBV_EVENT_CQ_ERR && event->element.cq == v->cq))
+        v->ended_by = ibv_event_type_str(type);
+}
+
+const char *rmig_rdma_verbs_take_async(struct rmig_rdma_verbs *v, bool *port_is_down_p)
+{
+    struct ibv_async_event event;
+    const char *ended_by;
+
+    pthread_mutex_lock(&watched_lock);
+    while (v->device && !ibv_get_async_event(v->id->verbs, &event)) {
+        for (struct rmig_rdma_verbs *each = watched; each; each = each->next_watched)
+            if (each->device == v->device)
+                note_async(each, &event);
+        ibv_ack_async_event(&event);
+    }
+    ended_by = v->ended_by;
+    *port_is_down_p = v->port_is_down;
+    pthread_mutex_unlock(&watched_lock);
+    return ended_by;
+}
+
 static enum rmig_rdma_wc_opcode wc_opcode(const struct ibv_wc *wc)
 {
     if (wc->opcode & IBV_WC_RECV)
@@ -673,8 +541,6 @@ static int reg_error(int e, uint64_t len_bytes, struct rmig_err *err)
     double mib = (double)len_bytes / (1 << 20);
     struct rlimit limit;
 
-    if (e == 0)
-        e = EIO;
     if ((e == ENOMEM || e == EAGAIN || e == EPERM) && !getrlimit(RLIMIT_MEMLOCK, &limit) &&
         limit.rlim_cur != RLIM_INFINITY)
         return rmig_err_set(err, -e,
@@ -700,7 +566,7 @@ int rmig_rdma_verbs_reg_mr(struct rmig_rdma_verbs *v, void *addr, uint64_t len_b
     errno = 0; /* not every provider sets it */
     mr = ibv_reg_mr(v->id->pd, addr, len_bytes, flags);
     if (!mr)
-        return reg_error(errno, len_bytes, err);
+        return reg_error(errno ? errno : EIO, len_bytes, err);
     mr_p->handle = mr;
     mr_p->lkey = mr->lkey;
     mr_p->rkey = mr->rkey;

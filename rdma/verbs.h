@@ -136,6 +136,7 @@ bool rmig_rdma_verbs_has_on_demand(const struct rmig_rdma_verbs *v);
 /* Local ACK timeout of the queue pair: 4.096 us * 2^exponent. Before connect or accept. */
 int rmig_rdma_verbs_set_ack_timeout(struct rmig_rdma_verbs *v, uint8_t exponent,
                                     struct rmig_err *err);
+/* Requires: query_device has succeeded. */
 int rmig_rdma_verbs_create_qp(struct rmig_rdma_verbs *v, const struct rmig_rdma_qp_attr *attr,
                               struct rmig_err *err);
 int rmig_rdma_verbs_connect(struct rmig_rdma_verbs *v, const struct rmig_rdma_conn_param *param,
@@ -172,6 +173,13 @@ int rmig_rdma_verbs_take_cq_events(struct rmig_rdma_verbs *v, struct rmig_err *e
 /* Polls up to nwc completions. Returns: how many, or -errno. */
 int rmig_rdma_verbs_poll(struct rmig_rdma_verbs *v, struct rmig_rdma_wc *wc, int nwc,
                          struct rmig_err *err);
+/* -1 before the queue pair is made. Readable: the device has asynchronous events. */
+int rmig_rdma_verbs_async_fd(const struct rmig_rdma_verbs *v);
+/*
+ * Takes them, for all endpoints: librdmacm opens a device once for a process. Returns: what of those
+ * so far has ended this endpoint, static text, or NULL; whether its port has failed and not come back.
+ */
+const char *rmig_rdma_verbs_take_async(struct rmig_rdma_verbs *v, bool *port_is_down_p);
 /* Static text of a completion status. */
 const char *rmig_rdma_verbs_status_text(int status);
 

@@ -23,7 +23,8 @@ leaks-rdma     8 the unit tests of rdma likewise
 valgrind       5 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  8 the unit tests of rdma under valgrind
 tsan           6 the unit tests with the thread sanitizer
-soak           6 moves that something happens to: an end killed or cancelled, the link cut, memory refused
+faults         7 each call, completion, event and message of RDMA that can fail does, with sanitizers: what is told
+soak           8 500 moves that something happens to, at random: an end killed, stopped, cancelled, a link cut
 speed          8 goodput beside that of a stock QEMU, by TCP and RDMA, as ratios; only what arrived is judged
 mutants        8 a fault planted in each layer: a test of the gate goes red
 mutants-rows   7 a fault for every row of docs/stream-behaviours.md: its named test goes red
@@ -56,7 +57,8 @@ installs the packages that are missing.
   --keep   keep the build trees
   --help   this text
 
-Environment: RMIG_TEST_FACTOR   multiplies the counts and times of what counts something (default 1)
+Environment: RMIG_TEST_SOAK_SEED  the first seed of soak (default 1; each run takes 500)
+             RMIG_TEST_FACTOR   multiplies the counts and times of what counts something (default 1)
 END
 }
 
@@ -155,11 +157,33 @@ part_tsan()
     RMIG_MUTATIONS=$((10000 * factor)) RMIG_FAULT_STEP=5 make_check tsan check-unit LOG_COMPILER="$work/src/tests/lib/deadline --each 300 $plain"
 }
 
+# Every call of rdma/verbs.c, completion status, event, stall and cut; make check has a sample of it.
+part_faults()
+{
+    local tests="tests/unit/check_rdma_sites tests/unit/check_rdma_amid tests/unit/check_rdma_faults tests/fabric/semantics"
+    [ -x "$work/src/configure" ] || must step "autogen.sh" "$work/src/autogen.sh"
+    must step "configure" configure_in "$work/sanitized" --enable-sanitizers=address,undefined CFLAGS='-O0 -g1'
+    # shellcheck disable=SC2086 # names; no more than is needed: sanitizers take their time
+    must step "build what it needs" make -s -C "$work/sanitized" "-j$jobs" $tests \
+        tests/fabric/librdmafabric.la rdma/rmig-transport-rdma.la tools/rdma_migrate_bench
+    export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:handle_segv=0
+    export UBSAN_OPTIONS=print_stacktrace=1
+    RMIG_RDMA_FAULTS_ALL=1 RMIG_FAULT_STEP=20 make_check sanitized check-TESTS "TESTS=$tests"
+    grep -h '^# rdma' "$work"/sanitized/tests/unit/check_rdma_*.log
+    abs_top_srcdir=$work/src abs_top_builddir=$work/sanitized tap faults-fallback \
+        "$work/src/tests/tools/faults-fallback"
+}
+
+# so many fit a part; four parts with the seeds 1, 501, 1001, 1501 are 2,000
+soak_cases=500
+
 part_soak()
 {
     local out=$work/soak.out
-    must build plain --enable-werror CFLAGS='-O1 -g1'
-    "$work/src/tests/soak/run" --build="$work/plain" --cases=$((20 * factor)) 2>&1 | tee "$out"
+    must build_product plain --enable-werror CFLAGS='-O1 -g1'
+    must step "build the fabric" make -s -C "$work/plain" "-j$jobs" tests/fabric/librdmafabric.la
+    "$work/src/tests/soak/run" --build="$work/plain" --cases=$((soak_cases * factor)) --jobs=6 \
+        --seed="${RMIG_TEST_SOAK_SEED:-1}" 2>&1 | tee "$out"
     tally_lines "$out" "${PIPESTATUS[0]}" "tests/soak/run"
 }
 

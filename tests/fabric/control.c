@@ -125,13 +125,23 @@ bool control_answer(int side, enum api api, int *event, int *status)
     return rule;
 }
 
-/* Requires: lock. */
-static struct rule *next_wr(int side, enum fabric_wr_kind kind)
+static struct rule *next_of_kind(int side, enum fabric_wr_kind kind)
 {
     host_of(FABRIC_ANY)->wrs[kind]++;
     host_of(side)->wrs[kind]++;
     return take_rule(&control.wrs, side, (int)kind, host_of(side)->wrs[kind],
                      host_of(FABRIC_ANY)->wrs[kind]);
+}
+
+/* Requires: lock. */
+static struct rule *next_wr(int side, enum fabric_wr_kind kind, bool empty)
+{
+    static const enum fabric_wr_kind empties[] = { FABRIC_EMPTY_SEND, FABRIC_EMPTY_WRITE,
+                                                   FABRIC_EMPTY_RECV };
+    struct rule *of_empty = empty ? next_of_kind(side, empties[kind]) : NULL;
+    struct rule *rule = next_of_kind(side, kind);
+
+    return rule ? rule : of_empty;
 }
 
 /* --- what the fabric tells -------------------------------------------------------------------- */
@@ -206,7 +216,7 @@ void control_posted(int side, struct send_wqe *w, unsigned in_use)
     pthread_mutex_lock(&lock);
     if (host->immediate && w->opcode == IBV_WR_SEND)
         w->opcode = IBV_WR_SEND_WITH_IMM;
-    rule = next_wr(side, kind);
+    rule = next_wr(side, kind, w->length == 0);
     if (rule) {
         w->scripted = (uint8_t)rule->status;
         w->vendor = rule->vendor_error;
@@ -240,7 +250,7 @@ void control_received(int side, struct recv_wqe *w)
         return;
     pthread_mutex_lock(&lock);
     host_of(side)->counts.recvs++;
-    rule = next_wr(side, FABRIC_RECV);
+    rule = next_wr(side, FABRIC_RECV, w->num_sge == 0);
     if (rule) {
         w->scripted = (uint8_t)rule->status;
         w->vendor = rule->vendor_error;
@@ -404,6 +414,8 @@ void fabric_reset(void)
             abort();
         }
     }
+    for (int side = FABRIC_ANY; side < FABRIC_SIDES; side++)
+        async_forget(&device_shared(device_at(0), side)->v.context);
     atomic_store(&black_hole, false);
     atomic_store(&link_latency_ns, 0);
     pthread_mutex_lock(&lock);
@@ -459,6 +471,16 @@ void fabric_fail_wr(enum fabric_side side, enum fabric_wr_kind kind, uint64_t kt
 {
     SET(add_rule(&control.wrs, side, (int)kind, host_of(side)->wrs[kind] + kth, (int)status)
             ->vendor_error = vendor_error);
+}
+
+void fabric_stall_wr(enum fabric_side side, enum fabric_wr_kind kind, uint64_t kth)
+{
+    SET(add_rule(&control.wrs, side, (int)kind, host_of(side)->wrs[kind] + kth, SCRIPT_STALL));
+}
+
+void fabric_cut_wr(enum fabric_side side, enum fabric_wr_kind kind, uint64_t kth)
+{
+    SET(add_rule(&control.wrs, side, (int)kind, host_of(side)->wrs[kind] + kth, SCRIPT_CUT));
 }
 
 void fabric_answer(enum fabric_side side, enum api api, uint64_t kth, int event, int status)

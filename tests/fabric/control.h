@@ -76,7 +76,16 @@ enum api {
 const char *fabric_api_name(enum api api);
 
 enum fabric_side { FABRIC_ANY, FABRIC_ACTIVE, FABRIC_PASSIVE, FABRIC_SIDES };
-enum fabric_wr_kind { FABRIC_SEND, FABRIC_WRITE, FABRIC_RECV, FABRIC_WR_KINDS };
+/* The empty ones are those without bytes; they count among the others as well. */
+enum fabric_wr_kind {
+    FABRIC_SEND,
+    FABRIC_WRITE,
+    FABRIC_RECV,
+    FABRIC_EMPTY_SEND,
+    FABRIC_EMPTY_WRITE,
+    FABRIC_EMPTY_RECV,
+    FABRIC_WR_KINDS
+};
 
 /*
  * Forget every control, count and breach; devices and limits are the default again.
@@ -102,6 +111,10 @@ void fabric_fail_call(enum fabric_side side, enum api api, uint64_t kth, int err
 /* The kth work request posted from now on completes with status; the queue pair then fails. */
 void fabric_fail_wr(enum fabric_side side, enum fabric_wr_kind kind, uint64_t kth,
                     enum ibv_wc_status status, uint32_t vendor_error);
+/* It is never executed and never completes. Requires: no receive. */
+void fabric_stall_wr(enum fabric_side side, enum fabric_wr_kind kind, uint64_t kth);
+/* The connection is cut when it is to be executed, as if a process had died. Requires: no receive. */
+void fabric_cut_wr(enum fabric_side side, enum fabric_wr_kind kind, uint64_t kth);
 /*
  * What the kth resolve_addr, resolve_route, connect or accept from now on is answered with in
  * place of its usual event; FABRIC_NO_EVENT = with nothing at all.
@@ -110,8 +123,16 @@ void fabric_fail_wr(enum fabric_side side, enum fabric_wr_kind kind, uint64_t kt
 void fabric_answer(enum fabric_side side, enum api api, uint64_t kth, int event, int status);
 /* Queue a CM event at the side's index-th open identifier, in order of making. Returns: is there one? */
 bool fabric_inject(enum fabric_side side, unsigned index, enum rdma_cm_event_type type, int status);
+/* The same at the side's identifier that listens. */
+bool fabric_inject_listener(enum fabric_side side, enum rdma_cm_event_type type, int status);
 /* The connection of that identifier is cut, as if the peer's process had died. Returns: as above. */
 bool fabric_hang_up(enum fabric_side side, unsigned index);
+/*
+ * An asynchronous event of that identifier's device, port, queue pair or completion queue, as the type
+ * has it. DEVICE_FATAL fails all queue pairs of the host, QP_FATAL that one, too.
+ * Returns: is there such an identifier, with a queue pair?
+ */
+bool fabric_raise(enum fabric_side side, unsigned index, enum ibv_event_type type);
 /* SENDs of a side posted from now on carry immediate data. */
 void fabric_set_immediate(enum fabric_side side, bool on);
 /* From now on nothing that one host sends reaches the other, and nothing is answered. */

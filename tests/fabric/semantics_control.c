@@ -251,6 +251,86 @@ static void delay(void)
     drop_both(&c, &s);
 }
 
+/* A request without bytes has a count of its own; one that stalls holds nobody else; one cuts the link. */
+static void chosen_requests(void)
+{
+    struct end c, s;
+
+    end_join(&c, &s, &usual);
+    fabric_fail_wr(FABRIC_ACTIVE, FABRIC_EMPTY_WRITE, 1, IBV_WC_RETRY_EXC_ERR, 9);
+    EQUAL(end_post(&c, &s, IBV_WR_RDMA_WRITE, 1, 0, 0, 1, IBV_SEND_SIGNALED), 0);
+    EQUAL(one(c.scq).status, IBV_WC_SUCCESS);
+    EQUAL(end_post(&c, &s, IBV_WR_RDMA_WRITE, 2, 0, 0, 0, IBV_SEND_SIGNALED), 0);
+    EQUAL(one(c.scq).status, IBV_WC_RETRY_EXC_ERR);
+    drop_both(&c, &s);
+    end_join(&c, &s, &usual);
+    fabric_fail_wr(FABRIC_PASSIVE, FABRIC_EMPTY_RECV, 1, IBV_WC_LOC_QP_OP_ERR, 9);
+    fabric_fail_wr(FABRIC_ACTIVE, FABRIC_EMPTY_SEND, 2, IBV_WC_GENERAL_ERR, 9);
+    EQUAL(end_post_recv(&s, 1, 0, 10), 0);
+    EQUAL(end_post(&c, &s, IBV_WR_SEND, 1, 0, 0, 0, IBV_SEND_SIGNALED), 0);
+    EQUAL(one(s.rcq).status, IBV_WC_SUCCESS);
+    EQUAL(one(c.scq).status, IBV_WC_SUCCESS);
+    EQUAL(end_post(&c, &s, IBV_WR_SEND, 2, 0, 0, 0, 0), 0);
+    EQUAL(one(c.scq).status, IBV_WC_GENERAL_ERR);
+    drop_both(&c, &s);
+    end_join(&c, &s, &usual);
+    fabric_stall_wr(FABRIC_ACTIVE, FABRIC_SEND, 1);
+    EQUAL(end_post_recv(&s, 1, 0, 10), 0);
+    EQUAL(end_post(&c, &s, IBV_WR_SEND, 1, 0, 0, 1, IBV_SEND_SIGNALED), 0);
+    CHECK(nothing(c.scq));
+    CHECK(nothing(s.rcq));
+    drop_both(&c, &s);
+    end_join(&c, &s, &usual);
+    fabric_cut_wr(FABRIC_ACTIVE, FABRIC_WRITE, 2);
+    EQUAL(end_post(&c, &s, IBV_WR_RDMA_WRITE, 1, 0, 0, 1, IBV_SEND_SIGNALED), 0);
+    EQUAL(one(c.scq).status, IBV_WC_SUCCESS);
+    EQUAL(end_post(&c, &s, IBV_WR_RDMA_WRITE, 2, 0, 0, 1, IBV_SEND_SIGNALED), 0);
+    CHECK(wait_wc(c.scq).status != IBV_WC_SUCCESS);
+    expect_event(s.ch, RDMA_CM_EVENT_DISCONNECTED);
+    drop_both(&c, &s);
+}
+
+static enum ibv_event_type next_async(struct end *e, void **element)
+{
+    struct ibv_async_event a;
+
+    NEED(poll(&(struct pollfd){.fd = e->id->verbs->async_fd, .events = POLLIN}, 1, 0) == 1);
+    EQUAL(ibv_get_async_event(e->id->verbs, &a), 0);
+    *element = a.element.qp;
+    ibv_ack_async_event(&a);
+    return a.event_type;
+}
+
+/* Asynchronous events reach their host; the two fatal ones fail queue pairs; none outlives a reset. */
+static void raised_events(void)
+{
+    static const enum ibv_event_type fatal[] = {IBV_EVENT_QP_FATAL, IBV_EVENT_DEVICE_FATAL};
+    struct end c, s;
+    void *element;
+
+    for (int i = 0; i < 2; i++) {
+        end_join(&c, &s, &usual);
+        NEED(fabric_raise(FABRIC_ACTIVE, 0, IBV_EVENT_PORT_ERR));
+        CHECK(!fabric_raise(FABRIC_ACTIVE, 1, IBV_EVENT_PORT_ERR));
+        EQUAL(next_async(&c, &element), IBV_EVENT_PORT_ERR);
+        EQUAL(end_post(&c, &s, IBV_WR_RDMA_WRITE, 1, 0, 0, 1, IBV_SEND_SIGNALED), 0);
+        EQUAL(one(c.scq).status, IBV_WC_SUCCESS);
+        NEED(fabric_raise(FABRIC_ACTIVE, 0, IBV_EVENT_CQ_ERR));
+        EQUAL(next_async(&c, &element), IBV_EVENT_CQ_ERR);
+        CHECK(element == c.scq);
+        NEED(fabric_raise(FABRIC_ACTIVE, 0, fatal[i]));
+        EQUAL(next_async(&c, &element), fatal[i]);
+        CHECK(i || element == c.qp);
+        EQUAL(end_post(&c, &s, IBV_WR_RDMA_WRITE, 2, 0, 0, 1, 0), 0);
+        EQUAL(one(c.scq).status, IBV_WC_WR_FLUSH_ERR);
+        NEED(fabric_raise(FABRIC_PASSIVE, 0, IBV_EVENT_GID_CHANGE));
+        element = s.id->verbs;
+        drop_both(&c, &s);
+        struct pollfd p = {.fd = ((struct ibv_context *)element)->async_fd, .events = POLLIN};
+        EQUAL(poll(&p, 1, 0), 0);
+    }
+}
+
 /* An unreachable peer is tried as long as the local ACK timeout and the retries say. */
 static void silence(void)
 {
@@ -329,6 +409,8 @@ void test_control(void)
     failing_calls();
     failing_requests();
     breaches();
+    chosen_requests();
+    raised_events();
     delay();
     silence();
     hook();

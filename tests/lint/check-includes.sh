@@ -62,6 +62,7 @@ small_tree()
     plant rdma/verbs.h '#include <rmig/error.h>'
     plant rdma/verbs.c '#include "rdma/verbs.h"' '#include <infiniband/verbs.h>' \
         '#include <rdma/rdma_cma.h>'
+    plant rdma/verbs_device.c '#include "rdma/verbs.h"' '#include <infiniband/verbs.h>'
     plant rdma/wire.h '#include <stdint.h>'
     plant rdma/wire.c '#include "rdma/wire.h"' '#include "common/bytes.h"'
     plant tools/tool.h '#include <stdint.h>'

@@ -59,8 +59,8 @@ function check_angle(what)
         if (!exists["include/" substr(what, 2, length(what) - 2)]) fault("no such public header")
         return
     }
-    if (what ~ /^<(infiniband|rdma)\// && FILENAME != "rdma/verbs.c")
-        fault("only rdma/verbs.c includes the verbs headers")
+    if (what ~ /^<(infiniband|rdma)\// && FILENAME !~ /^rdma\/verbs(_device)?\.c$/)
+        fault("only rdma/verbs.c and verbs_device.c include the verbs headers")
     if ((folder == "common" || folder == "include") && what !~ libc)
         fault("only libc may be used here")
 }

@@ -468,6 +468,87 @@ START_TEST(until__cm_event_arrives_while_waiting)
 }
 END_TEST
 
+/* --- asynchronous events ---------------------------------------------------------------------- */
+
+static const struct {
+    enum ibv_event_type type;
+    int rc;
+    const char *says;
+} asyncs[] = {
+    { IBV_EVENT_DEVICE_FATAL, -EIO, "while waiting: local catastrophic error" },
+    { IBV_EVENT_QP_FATAL, -EIO, "while waiting: local work queue catastrophic error" },
+    { IBV_EVENT_CQ_ERR, -EIO, "while waiting: CQ error" },
+    { IBV_EVENT_PORT_ERR, -ETIMEDOUT, "the port of this host's RDMA device is down" },
+    { IBV_EVENT_PORT_ACTIVE, -ETIMEDOUT, "timed out while waiting" },
+    { IBV_EVENT_LID_CHANGE, -ETIMEDOUT, "timed out while waiting" },
+    { IBV_EVENT_PKEY_CHANGE, -ETIMEDOUT, "timed out while waiting" },
+    { IBV_EVENT_SM_CHANGE, -ETIMEDOUT, "timed out while waiting" },
+    { IBV_EVENT_GID_CHANGE, -ETIMEDOUT, "timed out while waiting" },
+    { IBV_EVENT_CLIENT_REREGISTER, -ETIMEDOUT, "timed out while waiting" },
+    { IBV_EVENT_SRQ_ERR, -ETIMEDOUT, "timed out while waiting" },
+    { IBV_EVENT_SRQ_LIMIT_REACHED, -ETIMEDOUT, "timed out while waiting" },
+};
+#define NASYNCS ((int)(sizeof(asyncs) / sizeof(asyncs[0])))
+
+START_TEST(until__asynchronous_event)
+{
+    ck_assert(fabric_raise(FABRIC_ACTIVE, 0, asyncs[_i].type));
+    ck_assert_failed(
+        rmig_rdma_pump_until(pump, never, NULL, rmig_deadline_ns(60), "waiting", &err),
+        asyncs[_i].rc, &err, asyncs[_i].says);
+}
+END_TEST
+
+START_TEST(until__fatal_event_arrives_while_waiting)
+{
+    struct task task;
+
+    task_start(&task, wait_for_ever, NULL);
+    ck_assert(task_runs(&task, 20));
+    ck_assert(fabric_raise(FABRIC_ACTIVE, 0, IBV_EVENT_CQ_ERR)); /* nothing else tells of it */
+    ck_assert_failed(task_join(&task, 60000), -EIO, &task.err, "Godot: CQ error");
+}
+END_TEST
+
+START_TEST(until__port_that_came_back_is_not_told)
+{
+    ck_assert(fabric_raise(FABRIC_ACTIVE, 0, IBV_EVENT_PORT_ERR));
+    ck_assert(fabric_raise(FABRIC_ACTIVE, 0, IBV_EVENT_PORT_ACTIVE));
+    ck_assert_int_eq(rmig_rdma_pump_until(pump, never, NULL, rmig_deadline_ns(60), "waiting", &err),
+                     -ETIMEDOUT);
+    ck_assert_msg(!strstr(err.msg, "port"), "%s", err.msg);
+}
+END_TEST
+
+START_TEST(until__failure_while_the_port_is_down_says_so)
+{
+    ck_assert(fabric_raise(FABRIC_ACTIVE, 0, IBV_EVENT_PORT_ERR));
+    fabric_fail_wr(FABRIC_ACTIVE, FABRIC_WRITE, 1, IBV_WC_RETRY_EXC_ERR, 0);
+    ck_assert_int_eq(post_empty(0, true), 0);
+    ck_assert_failed(wait_for_ever(NULL, &err), -EIO, &err, "RDMA device is down");
+    ck_assert_msg(strstr(err.msg, "retry counter exceeded"), "%s", err.msg);
+}
+END_TEST
+
+/* The descriptor is of the process: whoever reads it tells those whom the event is for, no others. */
+START_TEST(until__event_that_another_connection_took)
+{
+    struct source_fixture other;
+
+    source_fixture_init(&other);
+    source_fixture_connect(&other, 0);
+    ck_assert(fabric_raise(FABRIC_ACTIVE, _i ? 1 : 0, IBV_EVENT_QP_FATAL));
+    ck_assert_int_eq(rmig_rdma_pump_until(_i ? pump : &other.conn.pump, never, NULL,
+                                          rmig_deadline_ns(60), "waiting", &err),
+                     -ETIMEDOUT);
+    err = (struct rmig_err)RMIG_ERR_INIT;
+    ck_assert_failed(rmig_rdma_pump_until(_i ? &other.conn.pump : pump, never, NULL,
+                                          rmig_deadline_ns(1000), "waiting", &err),
+                     -EIO, &err, "local work queue catastrophic error");
+    source_fixture_release(&other);
+}
+END_TEST
+
 /* --- failing calls ---------------------------------------------------------------------------- */
 
 START_TEST(until__failing_verbs_call_ends_it)
@@ -560,6 +641,11 @@ Suite *rdma_pump_suite(void)
     tcase_add_loop_test(cm, until__cm_event_while_connected, 0,
                         (int)(sizeof(events) / sizeof(events[0])));
     tcase_add_test(cm, until__cm_event_arrives_while_waiting);
+    tcase_add_loop_test(cm, until__asynchronous_event, 0, NASYNCS);
+    tcase_add_test(cm, until__fatal_event_arrives_while_waiting);
+    tcase_add_test(cm, until__port_that_came_back_is_not_told);
+    tcase_add_test(cm, until__failure_while_the_port_is_down_says_so);
+    tcase_add_loop_test(cm, until__event_that_another_connection_took, 0, 2);
     tcase_add_loop_test(calls, until__failing_verbs_call_ends_it, 0, 5);
     tcase_add_test(calls, wait_fd__readable_deadline_and_cancel);
     tcase_add_loop_test(calls, until__the_first_failure_is_kept, 0, 2);

@@ -114,7 +114,7 @@ static int source_side(struct move *m, const struct rmig_transport_ops *ops,
     return rc;
 }
 
-static int source_main(void *arg, struct rmig_err *err)
+static int run_source(void *arg, struct rmig_err *err)
 {
     const struct rmig_transport_ops *ops = move_ops();
     struct rmig_transport_conn *conn = NULL;
@@ -130,10 +130,21 @@ static int source_main(void *arg, struct rmig_err *err)
         rmig_cancel_trigger(m->dest_cancel); /* whoever manages the move does so */
         return rc;
     }
+    if (m->connected)
+        m->connected(m);
     rc = source_side(m, ops, conn, err);
     m->source_stats.struct_size = sizeof(m->source_stats);
     ck_assert_int_eq(ops->stats(conn, &m->source_stats), 0);
     ops->close(conn);
+    return rc;
+}
+
+static int source_main(void *arg, struct rmig_err *err)
+{
+    struct move *m = arg;
+    int rc = run_source(m, err);
+
+    atomic_store(&m->source_done, true);
     return rc;
 }
 
@@ -144,6 +155,8 @@ static int on_section(void *opaque, const char *name, uint32_t instance_id, uint
 {
     struct move *m = opaque;
 
+    if (m->received)
+        m->received(m);
     if (m->refuse_section)
         return rmig_err_set(err, -EBADMSG, "section %s is not wanted", name);
     m->section_came = !strcmp(name, "device") && instance_id == 0 && version == 3 &&
@@ -177,7 +190,7 @@ static int dest_side(struct move *m, const struct rmig_transport_ops *ops,
     return rc;
 }
 
-static int dest_main(void *arg, struct rmig_err *err)
+static int run_dest(void *arg, struct rmig_err *err)
 {
     const struct rmig_transport_ops *ops = move_ops();
     struct rmig_transport_conn *conn = NULL;
@@ -185,7 +198,7 @@ static int dest_main(void *arg, struct rmig_err *err)
     int rc;
 
     fabric_set_thread_side(FABRIC_PASSIVE);
-    rc = ops->accept(m->listener, 2000, &m->dest_params, &conn, err);
+    rc = ops->accept(m->listener, 2000 + (int)slack_ms(), &m->dest_params, &conn, err);
     ops->listener_close(m->listener);
     if (rc < 0)
         return rc;
@@ -193,6 +206,15 @@ static int dest_main(void *arg, struct rmig_err *err)
     m->dest_stats.struct_size = sizeof(m->dest_stats);
     ck_assert_int_eq(ops->stats(conn, &m->dest_stats), 0);
     ops->close(conn);
+    return rc;
+}
+
+static int dest_main(void *arg, struct rmig_err *err)
+{
+    struct move *m = arg;
+    int rc = run_dest(m, err);
+
+    atomic_store(&m->dest_done, true);
     return rc;
 }
 

@@ -22,10 +22,14 @@ struct move {
     /* Called on the source's thread, when the passes have been made. */
     void (*before_end)(struct move *m);
 
+    void (*connected)(struct move *m); /* on the source's thread, before anything is sent */
+    void (*received)(struct move *m);  /* on the destination's, when the device's state is there */
+
     bool refuse_section; /* the destination does, when all of RAM is there */
 
     /* what came of it */
     struct rmig_err source_err, dest_err; /* code 0 = well */
+    atomic_bool source_done, dest_done;   /* its function has returned */
     struct rmig_ram_stats saved, loaded;
     struct rmig_transport_stats source_stats, dest_stats;
     bool section_came;
