@@ -19,6 +19,7 @@ rxe-hosts      4 two guests as two hosts: lost packets, a link cut, a host witho
 lane           3 the lane itself: tests/softroce/run
 slow           8 the unit tests that wait or try much, and the limits of time that are promised
 leaks          6 the unit tests with the address sanitizer, leaks and use after return too, but for those of rdma
+tools          5 the tests of the tools and of the fabric with the address sanitizer
 leaks-rdma     8 the unit tests of rdma likewise
 valgrind       5 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  8 the unit tests of rdma under valgrind
@@ -118,6 +119,14 @@ leaks()
 part_leaks()
 {
     leaks CORE_TESTS
+}
+
+part_tools()
+{
+    must build sanitized --enable-sanitizers=address,undefined CFLAGS='-O1 -g1'
+    # a fault stays a signal, as tests of signal handlers want it
+    ASAN_OPTIONS=strict_string_checks=1:handle_segv=0 UBSAN_OPTIONS=print_stacktrace=1 \
+        make_check sanitized check-tools
 }
 
 part_leaks_rdma()

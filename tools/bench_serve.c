@@ -27,6 +27,7 @@ struct session {
     bool quiet;
     struct bench_prepare prepare;
     enum bench_exit status;
+    uint32_t progress_ms; /* --progress-deadline of the last run, 0 = not given */
     bool told; /* the last failure: a client that then hangs up is no news */
 };
 
@@ -60,7 +61,7 @@ static void complain(struct session *s, const struct rmig_err *err)
 
 static int idle_ms(const struct session *s)
 {
-    uint64_t ms = IDLE_MS + s->prepare.total_bytes / IDLE_BYTES_PER_MS;
+    uint64_t ms = (s->progress_ms ? s->progress_ms : IDLE_MS) + s->prepare.total_bytes / IDLE_BYTES_PER_MS;
 
     return ms > INT32_MAX ? INT32_MAX : (int)ms;
 }
@@ -275,6 +276,7 @@ static int serve_run(struct session *s, const json_t *msg, struct rmig_err *err)
     if (rc < 0)
         return rc;
     s->told = false;
+    s->progress_ms = s->params->idle_timeout_ms ? s->params->idle_timeout_ms : r.how.idle_timeout_ms;
     rc = check_pin_budget(&r, &run_err);
     if (rc == 0)
         rc = bench_ram_destination(&r.ram, s->prepare.lens_bytes, s->prepare.nblocks,
