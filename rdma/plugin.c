@@ -163,9 +163,10 @@ static int plugin_probe(const struct rmig_transport_params *params, uint64_t tot
                                             params->device_port ? params->device_port : 1,
                                             params->gid_index, &addr, err);
     }
-    if (rc < 0 || (params->flags & RMIG_TRANSPORT_ON_DEMAND)) /* if the device can, no limit counts */
-        return rc < 0 ? rc : 0;
-    return check_memlock(total_ram_bytes, err);
+    if (rc < 0)
+        return rc;
+    /* On demand nothing is locked, if the device can; which one it will be is not known yet. */
+    return params->flags & RMIG_TRANSPORT_ON_DEMAND ? 0 : check_memlock(total_ram_bytes, err);
 }
 
 static void attach(struct rmig_transport_conn *t)

@@ -2,7 +2,7 @@
 /*
  * verbs.h -- the narrow waist to libibverbs and librdmacm.
  *
- * verbs.c is the only file that includes their headers; it turns each of their conventions (positive
+ * verbs.c and verbs_device.c alone include their headers; they turn each of their conventions (positive
  * errno, -1 and errno, NULL and errno) into a negative errno once. Nothing here waits: what can be
  * waited for is a file descriptor, and rdma/pump.c is the one that polls. Unit tests run
  * it on the RDMA fabric of tests/fabric/.
