@@ -19,8 +19,8 @@ rxe-hosts      4 two guests as two hosts: lost packets, a link cut, a host witho
 lane           3 the lane itself: tests/softroce/run
 slow           8 the unit tests that wait or try much, and the limits of time that are promised
 leaks          6 the unit tests with the address sanitizer, leaks and use after return too, but for those of rdma
-tools          5 the tests of the tools and of the fabric with the address sanitizer
 leaks-rdma     8 the unit tests of rdma likewise
+tools          5 the tests of the tools and of the fabric with the address sanitizer
 valgrind       5 the unit tests under valgrind, but for those of rdma
 valgrind-rdma  8 the unit tests of rdma under valgrind
 tsan           6 the unit tests with the thread sanitizer

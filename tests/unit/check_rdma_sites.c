@@ -125,6 +125,17 @@ static void ends(void)
     fabric_reset();
 }
 
+/* The scene, with nothing that strikes it but what gives things up. */
+static void play_as_it_should(enum scene scene)
+{
+    play(scene);
+    if (scene == SCENE_MOVE)
+        move_was_good(&move);
+    else
+        move_failed_cleanly(&move);
+    ends();
+}
+
 /* What each scene comes by, on which side. */
 START_TEST(sites__are_reached)
 {
@@ -134,12 +145,7 @@ START_TEST(sites__are_reached)
         for (unsigned i = 0; i < verbs_sites_count(); i++)
             for (int side = 0; side < FABRIC_SIDES; side++)
                 before[i][side] = verbs_site_reached(i, (enum fabric_side)side);
-        play((enum scene)scene);
-        if (scene == SCENE_MOVE)
-            move_was_good(&move);
-        else
-            move_failed_cleanly(&move);
-        ends();
+        play_as_it_should((enum scene)scene);
         for (unsigned i = 0; i < verbs_sites_count(); i++)
             for (int side = 0; side < FABRIC_SIDES; side++)
                 plan->reached[scene][i][side] =
@@ -242,12 +248,7 @@ START_TEST(releases__fail_everywhere)
         unsigned fds = count_fds();
 
         verbs_sites_fail_releases();
-        play((enum scene)scene);
-        if (scene == SCENE_MOVE)
-            move_was_good(&move);
-        else
-            move_failed_cleanly(&move);
-        ends();
+        play_as_it_should((enum scene)scene);
         ck_assert_uint_eq(count_fds(), fds);
         plan->cases++;
     }
