@@ -206,12 +206,14 @@ static __attribute__((noinline)) void put_slowly(struct rmig_out *out, const voi
 
 void rmig_out_put_buffer(struct rmig_out *out, const void *buf, size_t len_bytes)
 {
+    uint8_t *to = out->pos;
+
     if (len_bytes == 0 || !quick(out, len_bytes)) {
         put_slowly(out, buf, len_bytes);
         return;
     }
-    memcpy(out->pos, buf, len_bytes);
-    out->pos += len_bytes;
+    out->pos = to + len_bytes;
+    memcpy(to, buf, len_bytes); /* last: a jump, not a call */
 }
 
 void rmig_out_put_u8(struct rmig_out *out, uint8_t v)
