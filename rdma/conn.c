@@ -641,10 +641,19 @@ int rmig_rdma_conn_wait_disconnect(struct rmig_rdma_conn *conn, struct rmig_err 
     return rc < 0 ? rmig_err_set(err, rc, "%s", e.msg) : 0;
 }
 
-void rmig_rdma_conn_say_all_read(struct rmig_rdma_conn *conn)
+static bool has_gone(void *arg)
 {
-    if (conn->multi_register) /* a stock QEMU does not wait for it */
+    const struct rmig_rdma_conn *conn = arg;
+
+    return conn->pump.disconnected;
+}
+
+void rmig_rdma_conn_end_as_dest(struct rmig_rdma_conn *conn)
+{
+    if (conn->multi_register)
         rmig_rdma_ctrl_send_last_ready(&conn->ctrl);
+    else
+        (void)wait_end(conn, has_gone, STOCK_HANG_UP_MS, NULL);
 }
 
 void rmig_rdma_conn_tear_down(struct rmig_rdma_conn *conn, bool failed)

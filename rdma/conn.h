@@ -72,11 +72,13 @@ int rmig_rdma_conn_wait_marks(struct rmig_rdma_conn *conn, struct rmig_err *err)
 int rmig_rdma_conn_wait_disconnect(struct rmig_rdma_conn *conn, struct rmig_err *err);
 
 /*
- * Destination: tell the source that all it sent has been read, before hanging up: the device's
- * acknowledgement of the last message may be lost, and nobody is there to repeat it after the end.
- * Best effort, waits 2 s at most.
+ * Destination, which has read everything, before it hangs up. A source of our kind is told so: the
+ * device's acknowledgement of the last message may be lost, and nobody is there to repeat it after
+ * the end. A stock QEMU hangs up first, at once; to it a hang-up that overtakes the completion of
+ * its last message is a failed move, and its guest would run on beside ours. Best effort: waits 2 s
+ * and 3 s at most.
  */
-void rmig_rdma_conn_say_all_read(struct rmig_rdma_conn *conn);
+void rmig_rdma_conn_end_as_dest(struct rmig_rdma_conn *conn);
 
 /*
  * Hang up and destroy the queue pairs: from its return on the peer reaches no memory of this side.

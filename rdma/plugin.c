@@ -307,7 +307,7 @@ static int plugin_finish(struct rmig_transport_conn *t, struct rmig_err *err)
         if (rc < 0)
             return rc;
     } else {
-        rmig_rdma_conn_say_all_read(&t->conn);
+        rmig_rdma_conn_end_as_dest(&t->conn);
     }
     t->finished = true;
     tear_down(t, false);

@@ -3,6 +3,7 @@
 #include "rdma/conn.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <rmig/cancel.h>
 
 #include "common/bytes.h"
@@ -434,8 +435,7 @@ START_TEST(wait_disconnect__is_short_after_the_last_READY)
 }
 END_TEST
 
-/* A stock QEMU has hung up by then. */
-START_TEST(say_all_read__only_to_a_source_that_waits_for_it)
+START_TEST(end_as_dest__only_a_source_that_waits_is_told)
 {
     struct dest_fixture f;
     struct fabric_counts before, now;
@@ -443,9 +443,35 @@ START_TEST(say_all_read__only_to_a_source_that_waits_for_it)
     dest_fixture_init(&f);
     dest_fixture_connect(&f, _i ? RMIG_WIRE_FLAG_MULTI_REGISTER : 0);
     fabric_get_counts(FABRIC_PASSIVE, &before);
-    rmig_rdma_conn_say_all_read(&f.conn);
+    rmig_rdma_conn_end_as_dest(&f.conn);
     fabric_get_counts(FABRIC_PASSIVE, &now);
     ck_assert_uint_eq(now.sends - before.sends, (unsigned)_i);
+    dest_fixture_release(&f);
+}
+END_TEST
+
+static void *hang_up_later(void *peer)
+{
+    pause_ms(200);
+    ck_assert_int_eq(raw_disconnect(peer), 0);
+    return NULL;
+}
+
+/* A hang-up of ours might overtake the completion of its last message, which it takes for a failure. */
+START_TEST(end_as_dest__a_stock_QEMU_hangs_up_first)
+{
+    struct dest_fixture f;
+    pthread_t thread;
+    uint64_t start;
+
+    dest_fixture_init(&f);
+    dest_fixture_connect(&f, 0);
+    start = rmig_now_ns();
+    ck_assert_int_eq(pthread_create(&thread, NULL, hang_up_later, f.peer), 0);
+    rmig_rdma_conn_end_as_dest(&f.conn);
+    ck_assert(f.conn.pump.disconnected);
+    ck_assert_uint_ge(rmig_now_ns() - start, 150 * RMIG_NS_PER_MS);
+    pthread_join(thread, NULL);
     dest_fixture_release(&f);
 }
 END_TEST
@@ -517,7 +543,8 @@ Suite *rdma_conn_suite(void)
     tcase_add_test(end, wait_disconnect__message_that_was_never_delivered_is_failure);
     tcase_add_test(end, wait_disconnect__is_short_after_the_last_READY);
     tcase_add_test(end, wait_disconnect__READY_behind_the_last_message_says_that_it_was_read);
-    tcase_add_loop_test(end, say_all_read__only_to_a_source_that_waits_for_it, 0, 2);
+    tcase_add_loop_test(end, end_as_dest__only_a_source_that_waits_is_told, 0, 2);
+    tcase_add_test(end, end_as_dest__a_stock_QEMU_hangs_up_first);
     tcase_add_loop_test(end, tear_down__tells_the_peer, 0, 2);
     tcase_add_test(end, tear_down__failing_calls_do_not_stop_it);
     tcase_add_test(end, release__of_nothing_is_fine);
