@@ -42,7 +42,11 @@ dist           5 make distcheck; every file is in the tarball; install, and a pr
 fuzz           7 each fuzz target for a minute, but for those of fuzz-stream
 fuzz-stream    8 the fuzz targets of streams, buffers, URIs, RAM images and the format, for a minute each
 hypervisor     3 moves of guests that run, on real KVM
-interop        8 guests of a stock QEMU through rmig, without RDMA
+interop        8 guests of a stock QEMU through rmig, over the RDMA of tests/fabric, tcp, unix and exec
+interop-many   6 the same 50 times in a row each way, and what is left behind
+interop-kills  7 either side killed at 20 random instants each
+interop-rxe    8 the guests' moves over a kernel's RDMA, in a guest with soft-RoCE
+bench-interop  5 sending to a stock QEMU, beside its own sending
 '
 
 usage()
@@ -369,13 +373,48 @@ part_hypervisor()
     tally_lines "$out" "${PIPESTATUS[0]}" "tests/hypervisor/run"
 }
 
-part_interop()
+# interop ARGUMENT...: of tests/interop/run
+interop()
 {
     local out=$work/interop.out
     must build_product plain --enable-werror CFLAGS='-O1 -g1'
-    abs_top_builddir=$work/plain "$work/src/tests/interop/run" --native --moves=$((5 * factor)) \
-        --kills=$((2 * factor)) 2>&1 | tee "$out"
+    must step "build the fabric" make -s -C "$work/plain" "-j$jobs" tests/fabric/librdmafabric.la
+    abs_top_builddir=$work/plain "$work/src/tests/interop/run" "$@" 2>&1 | tee "$out"
     tally_lines "$out" "${PIPESTATUS[0]}" "tests/interop/run"
+}
+
+part_interop()
+{
+    interop --moves=$((5 * factor)) --kills=$((2 * factor))
+}
+
+part_interop_many()
+{
+    interop --moves=$((50 * factor)) many/
+}
+
+part_interop_kills()
+{
+    interop --kills=$((20 * factor)) kill/random
+}
+
+part_interop_rxe()
+{
+    interop --lane=rxe --rdma receive/ send/rdma relay/ count/
+}
+
+part_bench_interop()
+{
+    local rc
+    must build_product fast --enable-werror CFLAGS='-O2 -g1'
+    must step "build the fabric" make -s -C "$work/fast" "-j$jobs" tests/fabric/librdmafabric.la
+    "$work/src/tests/bench/interop" --build="$work/fast"
+    rc=$?
+    if [ "$rc" -eq 77 ]; then
+        skip "tests/bench/interop" "there is no QEMU"
+    else
+        step "tests/bench/interop: all arrived whole" [ "$rc" -eq 0 ]
+    fi
 }
 
 # tally_lines FILE STATUS NAME: count the PASS:, FAIL: and SKIP: lines of a script that ended with STATUS

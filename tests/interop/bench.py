@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -26,7 +27,11 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.folder = tempfile.mkdtemp(prefix="interop.", dir="/dev/shm")
-        self.processes, self.next_port, self.count = [], options.port, 0
+        self.processes, self.count = [], 0
+        self.trace = self.file("trace.log") if "RDMA_FABRIC_DIR" in os.environ else None
+        if self.trace:
+            with open(self.trace, "wb"):
+                pass
 
     def firmware(self):
         path = os.path.join(self.folder, "counter.bin")
@@ -42,15 +47,17 @@ class Bench:
 
     def uri(self, kind):
         """A place of its own for one move."""
-        self.next_port += 1
         if kind == "unix":
-            return f"unix:{self.folder}/{self.next_port}.sock"
-        return f"{kind}:{self.options.address}:{self.next_port}"
+            self.count += 1
+            return f"unix:{self.folder}/{self.count}.sock"
+        with socket.socket() as taken:  # QEMU takes no port 0
+            taken.bind((self.options.address, 0))
+            return f"{kind}:{self.options.address}:{taken.getsockname()[1]}"
 
     def qemu(self, machine, *args, mem_mib=MEM_MIB):
         self.count += 1
-        qemu = Qemu(self.folder, f"qemu{self.count}", machine, self.firmware(), mem_mib, args,
-                    self.options.qemu)
+        program = self.options.qemu_dst if "-incoming" in args else self.options.qemu
+        qemu = Qemu(self.folder, f"qemu{self.count}", machine, self.firmware(), mem_mib, args, program)
         self.processes.append(qemu)
         return qemu
 
@@ -83,8 +90,9 @@ class Tool:
     def __init__(self, bench, command):
         self.log = bench.file(f"rmig{bench.count}.log")
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                                            stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                env={**os.environ, **({"RDMA_FABRIC_TRACE": bench.trace} if bench.trace else {})})
 
     def messages(self):
         with open(self.log, encoding="utf-8", errors="replace") as log:

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""cases.py --build=DIR --kinds=KIND,... [--address=A] [--moves=N] [--seed=N] [--list] [CASE...]
+"""cases.py --build=DIR [--only=native|rdma] [--address=A] [--moves=N] [--seed=N] [--list] [CASE...]
 
-Moves guests of a stock QEMU through rmig, one line a case: PASS, FAIL or SKIP, its name, and why.
-KIND is tcp, unix, exec or rdma; --address is where rdma and tcp listen. A CASE is a part of a name.
+Moves guests of a stock QEMU through rmig, one line a case: PASS, FAIL or SKIP, its name, and why; the
+last line counts them. --address is where rdma and tcp listen. A CASE is a part of a name.
 """
 import argparse
 import fnmatch
-import json
 import os
 import random
 import signal
@@ -62,47 +61,62 @@ def add_capabilities(add, kind):
     add(f"refuse/{kind}/dirty-bitmaps", bitmaps_refused, kind)
 
 
-def all_cases(kinds):
+KINDS = ("tcp", "unix", "exec", "rdma")
+
+
+def add_moves(add, kind):
+    """What is stored, and what is replayed."""
+    for machine in MACHINES:
+        for state in ("stopped", "running"):
+            for pin in (False, True) if kind == "rdma" else (False,):
+                end = f"{kind}/{machine}/{state}{'/pin-all' if pin else ''}"
+                add(f"receive/{end}", receive, kind, machine, state == "running", pin)
+                add(f"send/{end}", send, kind, machine, state == "running", pin)
+
+
+def add_relays(add, kind_in, kind_out):
+    """What is passed on; each machine where both sides are of a kind."""
+    both = f"{kind_in}-{kind_out}"
+    for machine in MACHINES if kind_in == kind_out else ("q35",):
+        for state in ("stopped", "running"):
+            for pin in (False, True) if kind_in == kind_out == "rdma" else (False,):
+                add(f"relay/{both}/{machine}/{state}{'/pin-all' if pin else ''}", relay, (kind_in, kind_out),
+                    machine, state == "running", pin)
+    add(f"count/{both}", counting, (kind_in, kind_out))
+
+
+def all_cases():
     """(name, function, arguments), in the order of running."""
     cases = []
 
     def add(name, function, *args):
         cases.append((name, function, args))
 
-    for kind in kinds:
-        for machine in MACHINES:
-            for state in ("stopped", "running"):
-                for pin in (False, True) if kind == "rdma" else (False,):
-                    end = f"{kind}/{machine}/{state}{'/pin-all' if pin else ''}"
-                    add(f"receive/{end}", receive, kind, machine, state == "running", pin)
-                    add(f"send/{end}", send, kind, machine, state == "running", pin)
-    live = [kind for kind in kinds if kind != "exec"]
+    for kind in KINDS:
+        add_moves(add, kind)
+    live = [kind for kind in KINDS if kind != "exec"]
     for kind_in in live:
         for kind_out in live:
-            mixed = "rdma" in kinds and "rdma" not in (kind_in, kind_out)
-            for machine in MACHINES if kind_in == kind_out and not mixed else ("q35",):
-                if mixed:
-                    continue
-                for state in ("stopped", "running"):
-                    for pin in (False, True) if kind_in == kind_out == "rdma" else (False,):
-                        add(f"relay/{kind_in}-{kind_out}/{machine}/{state}"
-                            f"{'/pin-all' if pin else ''}", relay, (kind_in, kind_out), machine,
-                            state == "running", pin)
-            if not mixed:
-                add(f"count/{kind_in}-{kind_out}", counting, (kind_in, kind_out))
-    kind = "rdma" if "rdma" in kinds else "tcp"
-    if kind == "rdma":
-        for state in ("stopped", "running"):
-            add(f"chain/tcp-file-rdma/{state}", chain, "tcp", "rdma", state == "running")
-            add(f"chain/rdma-file-tcp/{state}", chain, "rdma", "tcp", state == "running")
-        add("memory/relay/rdma-tcp", relay_memory, ("rdma", "tcp"))
-    add(f"memory/relay/{kind}-{kind}", relay_memory, (kind, kind))
-    add(f"many/receive/{kind}", many_receives, kind)
-    add(f"many/send/{kind}", many_sends, kind)
-    add(f"many/relay/{kind}", many_relays, kind)
-    add_ends(add, kind)
-    add_capabilities(add, kind)
+            add_relays(add, kind_in, kind_out)
+    for state in ("stopped", "running"):
+        add(f"chain/tcp-file-rdma/{state}", chain, "tcp", "rdma", state == "running")
+        add(f"chain/rdma-file-tcp/{state}", chain, "rdma", "tcp", state == "running")
+    add("memory/relay/rdma-tcp", relay_memory, ("rdma", "tcp"))
+    for kind in ("tcp", "rdma"):
+        add(f"memory/relay/{kind}-{kind}", relay_memory, (kind, kind))
+        add(f"many/receive/{kind}", many_receives, kind)
+        add(f"many/send/{kind}", many_sends, kind)
+        add(f"many/relay/{kind}", many_relays, kind)
+        add_ends(add, kind)
+        add_capabilities(add, kind)
     return cases
+
+
+def wanted(options, name):
+    """Is the case asked for?"""
+    if options.only and (options.only == "rdma") != ("rdma" in name):
+        return False
+    return not options.cases or any(fnmatch.fnmatch(name, f"*{part}*") for part in options.cases)
 
 
 def run_case(options, name, function, args):
@@ -126,35 +140,30 @@ def main():
     """Returns the exit status."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.environ.get("abs_top_builddir", os.getcwd()))
-    parser.add_argument("--kinds", default="tcp,unix,exec")
+    parser.add_argument("--only", choices=("native", "rdma"))
     parser.add_argument("--address", default="127.0.0.1")
-    parser.add_argument("--qemu", default=None)
+    parser.add_argument("--qemu", default="qemu-system-x86_64")
+    parser.add_argument("--qemu-dst", help="of destinations")
     parser.add_argument("--moves", type=int, default=5)
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--delay", type=int, default=5000)
     parser.add_argument("--slack", type=float, default=1.0)
-    parser.add_argument("--port", type=int, default=20000 + os.getpid() % 10000)
-    parser.add_argument("--skip-native", action="store_true", help="cases with rdma alone")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("cases", nargs="*")
     options = parser.parse_args()
-    if not options.list:
-        print(f"random moments: --seed={options.seed}")
-    words = []
-    for name, function, args in all_cases(options.kinds.split(",")):
-        if options.cases and not any(fnmatch.fnmatch(name, f"*{part}*") for part in options.cases):
-            continue
-        if options.skip_native and "rdma" not in name:
-            continue
-        if options.list:
-            print(name)
-        else:
-            words.append(run_case(options, name, function, args))
+    options.qemu_dst = options.qemu_dst or options.qemu
+    cases = [case for case in all_cases() if wanted(options, case[0])]
     if options.list:
+        print("\n".join(name for name, *_ in cases))
         return 0
-    print(json.dumps({word: words.count(word) for word in ("PASS", "FAIL", "SKIP")}),
-          file=sys.stderr)
+    if not cases:
+        print(f"cases.py: no such case: {' '.join(options.cases)}", file=sys.stderr)
+        return 2
+    print(f"random moments: --seed={options.seed}")
+    words = [run_case(options, *case) for case in cases]
+    print(", ".join(f"{words.count(word)} {said}" for word, said in
+                    (("PASS", "passed"), ("FAIL", "failed"), ("SKIP", "skipped"))))
     return 1 if "FAIL" in words else 0
 
 

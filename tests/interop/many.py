@@ -9,8 +9,13 @@ from bench import Skip, digest, fill, store
 from qemu import QemuError
 
 
-def rdma_objects():
-    """What the kernel holds for RDMA: objects by kind."""
+def rdma_objects(bench):
+    """What the kernel holds for RDMA: objects by kind. Of the fabric, what rmigs have registered."""
+    if bench.trace:
+        with open(bench.trace, encoding="utf-8") as file:
+            trace = file.read()
+        return (sum(int(n) for n in re.findall(r" reg_mr (\d+) access \S+ ok", trace)) -
+                sum(int(n) for n in re.findall(r" dereg_mr (\d+)", trace)))
     found = subprocess.run(["rdma", "resource", "show"], stdout=subprocess.PIPE, check=False)
     if found.returncode != 0:
         raise Skip("rdma(8) shows no resources here")
@@ -42,7 +47,7 @@ def leftovers(bench, kind):
     found = {"files": sorted(name for name in os.listdir(bench.folder) if not name.endswith(".log")),
              "fds": len(os.listdir("/proc/self/fd")), "processes": children()}
     if kind == "rdma":
-        found |= {"rdma": rdma_objects(), "pinned pages": pinned_pages()}
+        found |= {"rdma": rdma_objects(bench), "pinned pages": pinned_pages()}
     return found
 
 
@@ -57,6 +62,14 @@ def check_leftovers(bench, kind, before, *guests):
         for guest in guests:
             guest.kick()
         time.sleep(0.1)
+
+
+def end_of(tool, dest):
+    """Without waiting for long for a destination that runs and does not let go."""
+    while tool.process.poll() is None:
+        dest.kick()
+        time.sleep(0.05)
+    tool.end()
 
 
 def many_receives(bench, kind):
@@ -83,8 +96,9 @@ def many_sends(bench, kind):
     for _ in range(bench.options.moves):
         uri = bench.uri(kind)
         dest = bench.qemu("microvm", "-incoming", uri)
-        bench.rmig("send", stream, uri).end()
+        tool = bench.rmig("send", stream, uri)
         dest.wait_status("running")
+        end_of(tool, dest)
         dest.kill()
     check_leftovers(bench, kind, before)
 
@@ -98,8 +112,8 @@ def many_relays(bench, kind):
         tool = bench.rmig("relay", uri_in, uri_out)
         source.start_migration(uri_in)
         source.wait_migration("completed")
-        tool.end()
         dest.wait_status("running")
+        end_of(tool, dest)
         dest.kill()
         source.run("cont")
     check_leftovers(bench, kind, before, source)
