@@ -117,7 +117,7 @@ static int fill_ram(struct client *c, struct rmig_cancel *stop, struct rmig_err 
 static int prepare(struct client *c, struct rmig_err *err)
 {
     json_t *msg = NULL;
-    int rc = bench_ctl_hello(&c->ctl, err);
+    int rc = bench_ctl_hello(&c->ctl, bench_patience_ms(c->params, BENCH_HELLO_MS), err);
 
     if (rc == 0)
         rc = bench_ctl_send(&c->ctl,
@@ -125,7 +125,7 @@ static int prepare(struct client *c, struct rmig_err *err)
                                                  c->params->shared, c->params->prealloc),
                             err);
     if (rc == 0)
-        rc = bench_ctl_expect(&c->ctl, "ready", READY_MS, &msg, err);
+        rc = bench_ctl_expect(&c->ctl, "ready", bench_patience_ms(c->params, READY_MS), &msg, err);
     json_decref(msg);
     return rc;
 }

@@ -304,7 +304,7 @@ static int check_hello(const struct bench_ctl *ctl, const json_t *msg, struct rm
     return 0;
 }
 
-int bench_ctl_hello(struct bench_ctl *ctl, struct rmig_err *err)
+int bench_ctl_hello(struct bench_ctl *ctl, int timeout_ms, struct rmig_err *err)
 {
     json_t *msg = NULL;
     int rc = bench_ctl_send(ctl,
@@ -313,7 +313,7 @@ int bench_ctl_hello(struct bench_ctl *ctl, struct rmig_err *err)
                             err);
 
     if (rc == 0)
-        rc = bench_ctl_expect(ctl, "hello", BENCH_HELLO_MS, &msg, err);
+        rc = bench_ctl_expect(ctl, "hello", timeout_ms, &msg, err);
     if (rc == 0)
         rc = check_hello(ctl, msg, err);
     json_decref(msg);

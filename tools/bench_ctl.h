@@ -56,7 +56,7 @@ int bench_ctl_adopt(struct bench_ctl *ctl, struct rmig_channel *ch, struct rmig_
 void bench_ctl_close(struct bench_ctl *ctl);
 
 /** Exchange magic and protocol number. Returns: 0; -EPROTO another program or version; an errno. */
-int bench_ctl_hello(struct bench_ctl *ctl, struct rmig_err *err);
+int bench_ctl_hello(struct bench_ctl *ctl, int timeout_ms, struct rmig_err *err);
 
 /** Send a message and drop the reference to it; NULL is -ENOMEM. Returns: 0 or -errno. */
 int bench_ctl_send(struct bench_ctl *ctl, json_t *msg, struct rmig_err *err);

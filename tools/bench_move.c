@@ -55,7 +55,8 @@ static int ask_for_run(struct move *m, struct rmig_err *err)
 
     if (rc == 0)
         rc = bench_ctl_expect(m->source->ctl, "listening",
-                              (int)(REPLY_MS + (alloc_ms > REPLY_MAX_MS ? REPLY_MAX_MS : alloc_ms)),
+                              bench_patience_ms(p, REPLY_MS) +
+                                  (int)(alloc_ms > REPLY_MAX_MS ? REPLY_MAX_MS : alloc_ms),
                               &msg, err);
     if (rc == 0)
         rc = bench_msg_u64(msg, "port", 1, 65535, &port, err);
@@ -185,7 +186,8 @@ static void take_guest_figures(struct move *m)
 
 static int loaded_ms(const struct move *m)
 {
-    uint64_t ms = LOADED_MS + m->source->ram->total_bytes / LOADED_BYTES_PER_MS;
+    uint64_t ms = (unsigned)bench_patience_ms(m->source->params, LOADED_MS) +
+                  m->source->ram->total_bytes / LOADED_BYTES_PER_MS;
 
     return ms > INT32_MAX ? INT32_MAX : (int)ms;
 }
@@ -256,12 +258,9 @@ static enum bench_exit status_of(const struct move *m, int code)
     return r->requested == BENCH_RDMA && no_device(code) ? BENCH_NO_DEVICE : BENCH_CONNECT;
 }
 
-/* Who asked for less patience with a peer that does nothing has less here, too. */
 static int aborted_ms(const struct move *m)
 {
-    uint32_t ms = m->source->params->idle_timeout_ms;
-
-    return ms && ms < ABORTED_MS ? (int)ms : ABORTED_MS;
+    return bench_patience_ms(m->source->params, ABORTED_MS);
 }
 
 /* The destination was told: wait until nothing of the run is left there. Then another may come. */

@@ -90,4 +90,12 @@ const char *bench_transport_name(enum bench_transport transport);
  */
 void bench_params_parse(struct bench_params *params, int argc, char **argv);
 
+/** A wait of the client for a word of its server: who asks for less patience than ms has less here, too. */
+static inline int bench_patience_ms(const struct bench_params *params, int ms)
+{
+    uint32_t asked_ms = params->idle_timeout_ms;
+
+    return asked_ms && asked_ms < (uint32_t)ms ? (int)asked_ms : ms;
+}
+
 #endif

@@ -85,7 +85,7 @@ static int check_room(const struct session *s, struct rmig_err *err)
 static int prepare(struct session *s, struct rmig_err *err)
 {
     json_t *msg = NULL;
-    int rc = bench_ctl_hello(s->ctl, err);
+    int rc = bench_ctl_hello(s->ctl, BENCH_HELLO_MS, err);
 
     if (rc == 0)
         rc = bench_ctl_expect(s->ctl, "prepare", FIRST_IDLE_MS, &msg, err);

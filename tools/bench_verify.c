@@ -13,7 +13,7 @@
 
 static int patience_ms(const struct bench_source *s)
 {
-    uint64_t ms = IDLE_MS + s->ram->total_bytes / HASH_BYTES_PER_MS;
+    uint64_t ms = (unsigned)bench_patience_ms(s->params, IDLE_MS) + s->ram->total_bytes / HASH_BYTES_PER_MS;
 
     return ms > INT32_MAX ? INT32_MAX : (int)ms;
 }

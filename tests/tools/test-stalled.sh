@@ -16,6 +16,12 @@ end_server
 kill -KILL "$client"
 [ "$status" -eq 5 ] || fault "the client was stopped, the server ended with $status"
 said "$scratch/server.err" 'for 1000 ms .idle timeout'
+# a server that is stopped before it says its first word
+start_server
+kill -STOP "$server"
+expect 4 --transport=tcp -s 4M -p "$port" --progress-deadline=0.5 127.0.0.1
+said "$scratch/err" 'said nothing for 500 ms'
+kill -KILL "$server"
 
 # rmig: a source that connects and says nothing; what the options take
 rmig()
