@@ -45,7 +45,7 @@ hypervisor     3 moves of guests that run, on real KVM
 interop        8 guests of a stock QEMU through rmig, over the RDMA of tests/fabric, tcp, unix and exec
 interop-many   6 the same 50 times in a row each way, and what is left behind
 interop-kills  7 either side killed at 20 random instants each
-interop-rxe    8 the guests' moves over a kernel's RDMA, in a guest with soft-RoCE
+interop-rxe    8 moves of guests over RDMA of the kernel, in a guest with soft-RoCE
 bench-interop  5 sending to a stock QEMU, beside its own sending
 '
 
