@@ -104,7 +104,8 @@ int rmig_load_ram_body(struct rmig_load *load, enum rmig_section type, struct rm
 /**
  * load_populate.c: the page at offset_bytes of record_block comes next. Its memory is allocated in one
  * call with that of the pages that stand behind it in the stream's buffer, and of no other: a page fault
- * each costs more than the copy. Huge pages are used where the mapping has them.
+ * each costs more than the copy. Of a block of huge pages each is asked for by itself, since the pool of
+ * them may be empty.
  * Returns: 0, also where the kernel cannot; -ENOMEM to write there would raise SIGBUS.
  */
 int rmig_load_populate(struct rmig_load *load, uint64_t offset_bytes, struct rmig_err *err);

@@ -40,14 +40,21 @@ int rmig_load_populate(struct rmig_load *load, uint64_t offset_bytes, struct rmi
 {
     const struct rmig_block *block = &load->blocks.items[load->record_block];
     struct rmig_extent *done = &load->populated;
-    uint64_t len_bytes;
+    uint64_t len_bytes, least_bytes = 2 * RMIG_PAGE_BYTES; /* a call for one page saves nothing */
 
     if (load->populated_block == load->record_block && rmig_extent_covers(done, offset_bytes))
         return 0;
     load->populated_block = load->record_block;
-    *done = (struct rmig_extent){offset_bytes, run_end(load, offset_bytes), false};
-    len_bytes = done->end_bytes - offset_bytes;
-    if (len_bytes == RMIG_PAGE_BYTES) /* a call for one page saves nothing */
+    if (block->page_bytes > RMIG_PAGE_BYTES) { /* the pool may be empty: what is asked for is all of one */
+        uint64_t start_bytes = offset_bytes - offset_bytes % block->page_bytes;
+
+        *done = (struct rmig_extent){start_bytes, start_bytes + block->page_bytes, false};
+        len_bytes = least_bytes = RMIG_PAGE_BYTES;
+    } else {
+        *done = (struct rmig_extent){offset_bytes, run_end(load, offset_bytes), false};
+        len_bytes = done->end_bytes - offset_bytes;
+    }
+    if (len_bytes < least_bytes)
         return 0;
     if (madvise((uint8_t *)block->host + offset_bytes, len_bytes, MADV_POPULATE_WRITE) == 0 ||
         (errno != EFAULT && errno != EHWPOISON)) /* an older kernel, say: they come one by one */

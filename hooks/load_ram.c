@@ -68,17 +68,28 @@ static int page(struct rmig_load *load, const struct rmig_ram_word *word, struct
 }
 
 /* A page that is zero already is left alone, and one that no file holds is not even looked at. */
-static void make_zero(struct rmig_load *load, uint64_t offset_bytes, uint8_t *ptr)
+static int make_zero(struct rmig_load *load, uint64_t offset_bytes, uint8_t *ptr, struct rmig_err *err)
 {
+    const struct rmig_block *block = &load->blocks.items[load->record_block];
+    int rc;
+
     if (!rmig_extent_covers(&load->extent, offset_bytes))
-        load->extent = rmig_extent_at(&load->blocks.items[load->record_block], offset_bytes);
+        load->extent = rmig_extent_at(block, offset_bytes);
     load->stats.zero_pages++;
-    if (load->extent.hole)
+    if (load->extent.hole) {
         load->stats.hole_pages++;
-    else if (!rmig_is_zero(ptr, RMIG_PAGE_BYTES)) {
+        return 0;
+    }
+    if (block->page_bytes > RMIG_PAGE_BYTES) { /* to read a huge page allocates it */
+        rc = rmig_load_populate(load, offset_bytes, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (!rmig_is_zero(ptr, RMIG_PAGE_BYTES)) {
         memset(ptr, 0, RMIG_PAGE_BYTES);
         wrote(load, offset_bytes);
     }
+    return 0;
 }
 
 static int zero_page(struct rmig_load *load, const struct rmig_ram_word *word, struct rmig_err *err)
@@ -93,8 +104,7 @@ static int zero_page(struct rmig_load *load, const struct rmig_ram_word *word, s
     if (fill != 0)
         return rmig_err_set(err, -EPROTO, "zero page at 0x%llx: fill byte 0x%02x, 0 is needed",
                             (unsigned long long)word->value, fill);
-    make_zero(load, word->value, ptr);
-    return 0;
+    return make_zero(load, word->value, ptr, err);
 }
 
 static int hook(struct rmig_load *load, struct rmig_err *err)

@@ -35,6 +35,7 @@ bench-prealloc 7 the same into memory that is there before the move
 bench-rdma     8 what a move over RDMA costs: beside the rate of the link and raw loops, and until its first page
 bench-rdma-qemu 7 what it costs beside a stock QEMU
 bench-rdma-size 8 what grows with the RAM: zero pages, holes, memory, messages, instructions
+dirty-rate     5 guests that write at 10 to 150 % of a link, over RDMA and TCP: converged or given up, and whole
 without-rdma   4 the build and make check where there is no libibverbs
 clang          7 the build and make check with clang, memory filled with junk before it is used
 coverage       6 lines that the unit tests reach: 90 % of stream/ hooks/ migrate/ rdma/, 95 % of the first two each
@@ -256,6 +257,15 @@ part_bench_rdma_qemu()
 part_bench_rdma_size()
 {
     bench rdma zero holes memory linear
+}
+
+part_dirty_rate()
+{
+    local out=$work/dirty-rate.out
+    must build_product fast --enable-werror CFLAGS='-O2 -g1'
+    must step "build the fabric" make -s -C "$work/fast" "-j$jobs" tests/fabric/librdmafabric.la
+    "$work/src/tests/bench/dirty-rate" --build="$work/fast" 2>&1 | tee "$out"
+    tally_lines "$out" "${PIPESTATUS[0]}" "tests/bench/dirty-rate"
 }
 
 part_without_rdma()

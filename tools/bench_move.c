@@ -319,6 +319,8 @@ void bench_move(const struct bench_source *source, struct bench_result *result)
     if (rc < 0)
         fail(&m, rc, &err);
     close_move(&m);
+    if (result->status == BENCH_LIMIT && source->guest)
+        bench_verify_source(source, result);
     if (rc < 0)
         return;
     rc = bench_verify(source, result, &err);

@@ -25,6 +25,12 @@ struct bench_source {
  */
 void bench_move(const struct bench_source *source, struct bench_result *result);
 
+/**
+ * After a move that was given up: has the guest write once more at the source, and looks whether all that
+ * it ever wrote is in the source's memory. Else result->status says so. Blocks: 5 s at most, and reads RAM.
+ */
+void bench_verify_source(const struct bench_source *source, struct bench_result *result);
+
 /** Compare the memories: receives the destination's hashes, sends the verdict. 0 or an errno. */
 int bench_verify(const struct bench_source *source, struct bench_result *result,
                  struct rmig_err *err);

@@ -109,8 +109,9 @@ static json_t *json_outcome(const struct bench_params *p, const struct bench_res
                   bench_json_integer(r->destination_stamps.stamped_pages), "torn_pages",
                   bench_json_integer(r->destination_stamps.torn_pages));
 
-    return json_pack("{s:b, s:o, s:o, s:s?}", "verified", r->verified, "verification", verification,
-                     "dirty", json_dirty(p, r), "error", r->err.code ? r->err.msg : NULL);
+    return json_pack("{s:b, s:o, s:o, s:o, s:s?}", "verified", r->verified, "verification", verification,
+                     "source_whole", r->given_up ? json_boolean(r->source_whole) : json_null(), "dirty",
+                     json_dirty(p, r), "error", r->err.code ? r->err.msg : NULL);
 }
 
 json_t *bench_report_object(const struct bench_params *params, const struct bench_result *result)

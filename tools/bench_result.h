@@ -36,6 +36,8 @@ struct bench_result {
     bool verified;
     uint64_t hash_units, different_units;
     struct bench_stamps source_stamps, destination_stamps;
+    bool given_up;     /* it did not converge: the guest went on at the source, and its memory was looked at */
+    bool source_whole; /* where it was given up: all that the guest wrote is there, and whole */
     /* outcome */
     enum bench_exit status;
     struct rmig_err err; /* code 0: none */

@@ -2,14 +2,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "tools/bench_hash.h"
 #include "tools/bench_move.h"
 #include "tools/bench_proto.h"
+#include "tools/bench_units.h"
 
 #define IDLE_MS 30000
 /* Slower than any memory: the other end hashes this many bytes a millisecond at least. */
 #define HASH_BYTES_PER_MS 100000u
+/* So long it may take a guest to write once more after a move that was given up. */
+#define RUN_ON_NS (5 * BENCH_NS_PER_S)
 
 static int patience_ms(const struct bench_source *s)
 {
@@ -98,4 +102,38 @@ int bench_verify(const struct bench_source *source, struct bench_result *result,
     judge(source, result);
     return bench_ctl_send(
         source->ctl, json_pack("{s:s, s:b}", "op", "verdict", "verified", result->verified), err);
+}
+
+static bool runs_on(struct bench_guest *guest)
+{
+    const struct timespec moment = {.tv_nsec = BENCH_NS_PER_MS};
+    uint64_t before = bench_guest_written_pages(guest), end_ns = bench_now_ns() + RUN_ON_NS;
+
+    if (bench_guest_start(guest, NULL) < 0)
+        return false;
+    while (bench_guest_written_pages(guest) == before && bench_now_ns() < end_ns)
+        nanosleep(&moment, NULL);
+    bench_guest_stop(guest);
+    return bench_guest_written_pages(guest) > before;
+}
+
+void bench_verify_source(const struct bench_source *source, struct bench_result *result)
+{
+    bool ran_on = runs_on(source->guest);
+    struct bench_stamps wanted, found;
+
+    bench_guest_expect(source->guest, &wanted);
+    bench_stamps_read(source->ram, source->token, &found);
+    result->source_stamps = found;
+    result->given_up = true;
+    result->source_whole = ran_on && same(&wanted, &found);
+    if (result->source_whole)
+        return;
+    result->status = BENCH_VERIFY;
+    result->err = (struct rmig_err)RMIG_ERR_INIT;
+    rmig_err_set(&result->err, -EBADMSG,
+                 "verification failed: the move was given up, and the guest %s; of %llu pages that it wrote "
+                 "%llu are there, %llu torn",
+                 ran_on ? "ran on" : "does not run on", (unsigned long long)wanted.stamped_pages,
+                 (unsigned long long)found.stamped_pages, (unsigned long long)found.torn_pages);
 }

@@ -31,7 +31,8 @@ struct rmig_block {
     void *host;               /**< first byte, aligned to page_bytes */
     uint64_t len_bytes;       /**< > 0, multiple of page_bytes */
     uint64_t page_bytes;      /**< page size of the backing: 4 KiB, 2 MiB or 1 GiB */
-    int fd;                   /**< memfd or file mapped MAP_SHARED (holes are skipped), or -1 */
+    int fd;                   /**< memfd or file mapped MAP_SHARED (holes are skipped), or -1;
+                                   hugetlbfs does not tell its holes: they are read, and so allocated */
     uint64_t fd_offset_bytes; /**< where the block begins in fd */
     uint64_t reserved[2];     /**< 0 */
 };

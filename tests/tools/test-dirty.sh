@@ -47,4 +47,5 @@ expect 7 --loopback -s 32M --transport=tcp --dirty-rate 400 --max-bandwidth 40 -
     --json="$scratch/json"
 said "$scratch/err" 'did not converge in 1000 ms'
 [ "$(member converged)" = false ] || fault "converged within --time-limit 1"
+[ "$(member source_whole)" = true ] || fault "given up, and the source is whole: $(member source_whole)"
 verdict "with$ran"

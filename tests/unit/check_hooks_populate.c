@@ -13,6 +13,7 @@
 #include "tests/unit/suites.h"
 
 #define PAGES 256u
+#define HUGE_BYTES (2u << 20)
 
 static struct messages m;
 static struct guest source, dest;
@@ -215,6 +216,44 @@ START_TEST(populate__memory_that_no_file_holds)
 }
 END_TEST
 
+/* Both guests anew, of huge pages as their table says; the destination in private memory. */
+static void be_huge(uint64_t len_bytes)
+{
+    guest_release(&source);
+    guest_release(&dest);
+    guest_init(&source, 1, len_bytes);
+    guest_init(&dest, 0, 0);
+    guest_add(&dest, source.blocks[0].name, len_bytes, true);
+    ck_assert_uint_eq(dest.blocks[0].page_bytes, HUGE_BYTES);
+}
+
+/* A pool that has none left, for a page of data and for one that is there, and zero. */
+START_TEST(populate__no_huge_page_left)
+{
+    be_huge(HUGE_BYTES);
+    if (_i)
+        guest_fill(&source, 0, 3, 1, 1);
+    else
+        *(volatile uint8_t *)guest_page(&source, 0, 3) = 0;
+    fails_with = EFAULT;
+    save_all(&m, &source, NULL, NULL, 0);
+    ck_assert_int_eq(load_all(&m, &dest, NULL, NULL, NULL, &err), -ENOMEM);
+    ck_assert_ptr_nonnull(strstr(err.msg, "are there no huge pages left?"));
+    ck_assert_uint_eq(calls, 1);
+}
+END_TEST
+
+/* One call for each of them, also where single pages come. */
+START_TEST(populate__each_huge_page_once)
+{
+    be_huge(2 * HUGE_BYTES);
+    for (uint64_t page = 0; page < 2 * HUGE_BYTES / RMIG_PAGE_BYTES; page += 2)
+        guest_fill(&source, 0, page, 1, 1);
+    move();
+    ck_assert_uint_eq(calls, 2);
+}
+END_TEST
+
 Suite *hooks_populate_suite(void)
 {
     Suite *s = suite_create("hooks/populate");
@@ -225,11 +264,13 @@ Suite *hooks_populate_suite(void)
     tcase_add_test(which, populate__a_run_ends_with_its_block);
     tcase_add_test(which, populate__a_run_ends_where_something_else_comes);
     tcase_add_test(which, populate__single_pages_are_left_to_the_copy);
+    tcase_add_test(which, populate__each_huge_page_once);
     suite_add_tcase(s, which);
     tcase_add_checked_fixture(cannot, setup, teardown);
     tcase_add_loop_test(cannot, populate__a_kernel_that_cannot_is_no_failure, 0, 4);
     tcase_add_loop_test(cannot, populate__what_would_be_a_SIGBUS_is_an_error, 0, 2);
     tcase_add_test(cannot, populate__memory_that_no_file_holds);
+    tcase_add_loop_test(cannot, populate__no_huge_page_left, 0, 2);
     suite_add_tcase(s, cannot);
     return s;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "common/clock.h"
+#include "hooks/holes.h"
 
 static uint8_t section_bytes[MOVE_SECTION_BYTES];
 
@@ -25,7 +26,7 @@ static void init_plugin(void)
         .struct_size = sizeof(host),
         .log = no_log,
         .log_threshold = RMIG_LOG_DEBUG,
-        .zero_range = ram_zero_range,
+        .zero_range = rmig_zero_range, /* as the loader of plugins has it */
     };
 
     plugin = rmig_transport_init(&host);
