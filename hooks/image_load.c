@@ -164,8 +164,10 @@ int rmig_image_open(struct rmig_image **image_p, struct rmig_channel *ch,
     if (!ch->ops->pread || !ch->ops->seek || !(ch->flags & RMIG_CHANNEL_READABLE) ||
         !(ch->flags & RMIG_CHANNEL_SEEKABLE))
         return rmig_err_set(err, -ENOTSUP,
-                            "RAM image: a file that can be read at any position is needed; %s is none",
-                            ch->ops->name);
+                            "RAM image: a file that can be read at any position is needed; %s is "
+                            "none%s",
+                            ch->ops->name,
+                            ch->flags & RMIG_CHANNEL_SEEKABLE ? " that was opened for it" : "");
     image = calloc(1, sizeof(*image));
     if (!image)
         return rmig_err_set(err, -ENOMEM, "RAM image: out of memory");

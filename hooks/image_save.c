@@ -133,7 +133,9 @@ int rmig_image_create(struct rmig_image **image_p, struct rmig_channel *ch,
         !(ch->flags & RMIG_CHANNEL_SEEKABLE))
         return rmig_err_set(err, -ENOTSUP,
                             "RAM image: a file that can be written at any position is needed; %s is "
-                            "none", ch->ops->name);
+                            "none%s",
+                            ch->ops->name,
+                            ch->flags & RMIG_CHANNEL_SEEKABLE ? " that was opened for it" : "");
     image = calloc(1, sizeof(*image));
     if (!image)
         return rmig_err_set(err, -ENOMEM, "RAM image: out of memory");

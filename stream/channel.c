@@ -11,6 +11,7 @@
 
 #include "common/iov.h"
 #include "stream/endpoint.h"
+#include "stream/stream_internal.h"
 
 int rmig_channel_open(const struct rmig_uri *uri, enum rmig_channel_mode mode,
                       const struct rmig_channel_opts *opts, struct rmig_channel **ch_p,
@@ -75,8 +76,8 @@ int rmig_channel_wait(struct rmig_channel *ch, enum rmig_shut direction, struct 
     return ch->ops->wait(ch, direction, err);
 }
 
-int rmig_channel_writev_all(struct rmig_channel *ch, const struct iovec *iov, int niov,
-                            struct rmig_err *err)
+int rmig_channel_write_counted(struct rmig_channel *ch, const struct iovec *iov, int niov,
+                               uint64_t *written_bytes_p, struct rmig_err *err)
 {
     struct rmig_iov_cursor left;
 
@@ -87,6 +88,7 @@ int rmig_channel_writev_all(struct rmig_channel *ch, const struct iovec *iov, in
 
         if (n > 0 && (uint64_t)n <= left.left_bytes) {
             rmig_iov_cursor_advance(&left, (size_t)n);
+            *written_bytes_p += (uint64_t)n;
             continue;
         }
         if (n >= 0)
@@ -102,6 +104,14 @@ int rmig_channel_writev_all(struct rmig_channel *ch, const struct iovec *iov, in
             return rc;
     }
     return 0;
+}
+
+int rmig_channel_writev_all(struct rmig_channel *ch, const struct iovec *iov, int niov,
+                            struct rmig_err *err)
+{
+    uint64_t written_bytes = 0;
+
+    return rmig_channel_write_counted(ch, iov, niov, &written_bytes, err);
 }
 
 int rmig_channel_read_all(struct rmig_channel *ch, void *buf, size_t len_bytes,

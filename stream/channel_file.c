@@ -108,6 +108,10 @@ static int64_t file_seek(struct rmig_channel *ch, int64_t offset_bytes, int when
         at = -1;
         errno = EINVAL;
     }
+    if (at < 0 && errno == EINVAL)
+        return rmig_err_set(err, -EINVAL, "%s: seek by %lld, whence %d: no position of the file%s", f->label,
+                            (long long)offset_bytes, whence,
+                            f->origin_bytes ? " from the offset of its URI on" : "");
     return result(f, "seek", at < 0 ? at : at - f->origin_bytes, err);
 }
 

@@ -84,9 +84,10 @@ static ssize_t corrupt(struct rmig_in *in, const char *what)
 static ssize_t inflate_from(struct rmig_in *in, z_stream *zs, size_t deflated_bytes, void *buf,
                             size_t len_bytes)
 {
+    uint8_t none; /* zlib refuses a place that is NULL, even for nothing */
     int zrc = Z_OK;
 
-    zs->next_out = buf;
+    zs->next_out = len_bytes ? buf : &none;
     zs->avail_out = (uInt)len_bytes;
     while (deflated_bytes && zrc == Z_OK) {
         size_t n = rmig_min_u64(deflated_bytes, RMIG_STREAM_BUFFER_BYTES);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/overflow.h"
 #include "stream/mode.h"
 
 int rmig_in_new(struct rmig_channel *ch, struct rmig_in **in_p, struct rmig_err *err)
@@ -64,12 +65,10 @@ int rmig_in_close(struct rmig_in *in, struct rmig_err *err)
         in->guard_release(in->guard);
     if (in->owns_channel)
         close_rc = rmig_channel_close(in->ch, &close_err);
-    rc = rmig_sticky_get(&in->error, err);
-    if (rc == 0 && close_rc < 0)
-        rmig_err_set(err, close_rc, "%s", close_err.code ? close_err.msg : strerror(-close_rc));
+    rc = rmig_sticky_close(&in->error, close_rc, &close_err, err);
     rmig_sticky_release(&in->error);
     free(in);
-    return rc < 0 ? rc : close_rc;
+    return rc;
 }
 
 int rmig_in_error(const struct rmig_in *in, struct rmig_err *err)
@@ -150,18 +149,23 @@ int rmig_in_get_buffer_at(struct rmig_in *in, void *buf, size_t len_bytes, uint6
 {
     struct rmig_err err = RMIG_ERR_INIT;
     int rc = need_positions(in, "get at an offset");
-    ssize_t n;
+    size_t done = 0;
 
-    if (rc < 0 || len_bytes == 0)
-        return rc;
-    n = in->ch->ops->pread(in->ch, buf, len_bytes, offset_bytes, &err);
-    if (n < 0)
-        return rmig_stream_in_fail(in, (int)n, &err);
-    in->received_bytes += (uint64_t)n;
-    if ((size_t)n != len_bytes)
-        rmig_in_set_error(in, -EIO, "%s: partial read at offset %llu: %zd of %zu bytes",
-                          in->ch->ops->name, (unsigned long long)offset_bytes, n, len_bytes);
-    return rmig_sticky_code(&in->error);
+    while (rc == 0 && done < len_bytes) {
+        size_t piece = rmig_min_u64(len_bytes - done, RMIG_STREAM_POSITIONED_MAX);
+        ssize_t n = in->ch->ops->pread(in->ch, (char *)buf + done, piece, offset_bytes + done, &err);
+
+        if (n < 0)
+            return rmig_stream_in_fail(in, (int)n, &err);
+        in->received_bytes += (uint64_t)n;
+        done += (size_t)n;
+        if ((size_t)n == piece)
+            continue;
+        rmig_in_set_error(in, -EIO, "%s: partial read at offset %llu: %zu of %zu bytes",
+                          in->ch->ops->name, (unsigned long long)offset_bytes, done, len_bytes);
+        return rmig_sticky_code(&in->error);
+    }
+    return rc;
 }
 
 int64_t rmig_in_seek(struct rmig_in *in, int64_t offset_bytes, int whence)

@@ -102,14 +102,14 @@ static void release_ranges(const struct rmig_out *out)
 static int write_queued(struct rmig_out *out, struct rmig_err *err)
 {
     if (out->nstaged == 0)
-        return rmig_channel_writev_all(out->ch, out->iov, out->niov, err);
+        return rmig_channel_write_counted(out->ch, out->iov, out->niov, &out->written_bytes, err);
     memcpy(out->staged + out->nstaged, out->iov, (size_t)out->niov * sizeof(out->iov[0]));
-    return rmig_channel_writev_all(out->ch, out->staged, out->nstaged + out->niov, err);
+    return rmig_channel_write_counted(out->ch, out->staged, out->nstaged + out->niov,
+                                      &out->written_bytes, err);
 }
 
 int rmig_out_flush(struct rmig_out *out)
 {
-    uint64_t queued = 0;
     struct rmig_err err = RMIG_ERR_INIT;
     int rc;
 
@@ -118,17 +118,11 @@ int rmig_out_flush(struct rmig_out *out)
     list_pending(out);
     if (out->niov + out->nstaged == 0)
         return 0;
-    for (int i = 0; i < out->niov; i++)
-        queued += out->iov[i].iov_len;
-    for (int i = 0; i < out->nstaged; i++)
-        queued += out->staged[i].iov_len;
     rc = write_queued(out, &err);
-    if (rc < 0) {
+    if (rc < 0)
         rmig_stream_out_fail(out, rc, &err);
-    } else {
-        out->written_bytes += queued;
+    else
         release_ranges(out);
-    }
     empty(out);
 out:
     rc = rmig_sticky_code(&out->error);
@@ -160,12 +154,20 @@ static void drain(struct rmig_out *out)
     out->ref_mask = 0;
 }
 
+static int entries_left(const struct rmig_out *out)
+{
+    int left = RMIG_STREAM_IOV_MAX - out->niov;
+
+    return left > 0 && out->pos > out->mark ? left - 1 : left;
+}
+
 static void no_room(struct rmig_out *out, size_t len_bytes)
 {
     rmig_out_set_error(
         out, -ENOSPC,
-        "private output stream: no room for %zu bytes: %zu of %u left, %d of %d entries", len_bytes,
-        rmig_stream_out_room(out), RMIG_STREAM_BUFFER_BYTES, out->niov, RMIG_STREAM_IOV_MAX);
+        "private output stream: no room for %zu bytes: %zu of %u bytes and %d of %d entries are left",
+        len_bytes, rmig_stream_out_room(out), RMIG_STREAM_BUFFER_BYTES,
+        entries_left(out), RMIG_STREAM_IOV_MAX);
     empty(out);
 }
 

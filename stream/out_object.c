@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/overflow.h"
 #include "stream/endpoint.h"
 #include "stream/mode.h"
 
@@ -88,12 +89,10 @@ int rmig_out_close(struct rmig_out *out, struct rmig_err *err)
         out->guard_release(out->guard);
     if (out->owns_channel)
         close_rc = rmig_channel_close(out->ch, &close_err);
-    rc = rmig_sticky_get(&out->error, err);
-    if (rc == 0 && close_rc < 0)
-        rmig_err_set(err, close_rc, "%s", close_err.code ? close_err.msg : strerror(-close_rc));
+    rc = rmig_sticky_close(&out->error, close_rc, &close_err, err);
     rmig_sticky_release(&out->error);
     free(out);
-    return rc < 0 ? rc : close_rc;
+    return rc;
 }
 
 int rmig_out_error(const struct rmig_out *out, struct rmig_err *err)
@@ -155,19 +154,25 @@ int rmig_out_put_buffer_at(struct rmig_out *out, const void *buf, size_t len_byt
 {
     struct rmig_err err = RMIG_ERR_INIT;
     int rc = need_positions(out, "put at an offset");
-    ssize_t n;
+    size_t done = 0;
 
-    if (rc < 0 || len_bytes == 0)
-        return rc;
-    n = out->ch->ops->pwrite(out->ch, buf, len_bytes, offset_bytes, &err);
-    if (n < 0)
-        return rmig_stream_out_fail(out, (int)n, &err);
-    out->listed_bytes += (uint64_t)n;
-    out->written_bytes += (uint64_t)n;
-    if ((size_t)n != len_bytes)
-        rmig_out_set_error(out, -EIO, "%s: partial write at offset %llu: %zd of %zu bytes",
-                           out->ch->ops->name, (unsigned long long)offset_bytes, n, len_bytes);
-    return rmig_sticky_code(&out->error);
+    while (rc == 0 && done < len_bytes) {
+        size_t piece = rmig_min_u64(len_bytes - done, RMIG_STREAM_POSITIONED_MAX);
+        ssize_t n = out->ch->ops->pwrite(out->ch, (const char *)buf + done, piece,
+                                         offset_bytes + done, &err);
+
+        if (n < 0)
+            return rmig_stream_out_fail(out, (int)n, &err);
+        out->listed_bytes += (uint64_t)n;
+        out->written_bytes += (uint64_t)n;
+        done += (size_t)n;
+        if ((size_t)n == piece)
+            continue;
+        rmig_out_set_error(out, -EIO, "%s: partial write at offset %llu: %zu of %zu bytes",
+                           out->ch->ops->name, (unsigned long long)offset_bytes, done, len_bytes);
+        return rmig_sticky_code(&out->error);
+    }
+    return rc;
 }
 
 int64_t rmig_out_seek(struct rmig_out *out, int64_t offset_bytes, int whence)

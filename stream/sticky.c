@@ -61,3 +61,19 @@ int rmig_sticky_get(const struct rmig_sticky *sticky, struct rmig_err *err)
         rmig_err_set(err, code, "stream: error %d: %s", -code, strerror(-code));
     return code;
 }
+
+int rmig_sticky_close(struct rmig_sticky *sticky, int close_rc, const struct rmig_err *close_err,
+                      struct rmig_err *err)
+{
+    const char *close_msg = close_err->code ? close_err->msg : strerror(-close_rc);
+    struct rmig_err first = RMIG_ERR_INIT;
+    int rc = rmig_sticky_get(sticky, &first);
+
+    if (rc < 0 && close_rc < 0)
+        rmig_err_set(err, rc, "%s; %s", first.msg, close_msg);
+    else if (rc < 0)
+        rmig_err_set(err, rc, "%s", first.msg);
+    else if (close_rc < 0)
+        rmig_err_set(err, close_rc, "%s", close_msg);
+    return rc < 0 ? rc : close_rc;
+}

@@ -35,4 +35,12 @@ int rmig_sticky_vset(struct rmig_sticky *sticky, const char *name, int code, con
 /** Copy code and message (a default one that names the errno) to err. Returns: the code or 0. */
 int rmig_sticky_get(const struct rmig_sticky *sticky, struct rmig_err *err);
 
+/**
+ * The error of a stream whose channel answered close_rc to being closed: its own comes first, and
+ * what the channel says follows it, which may be the cause: how a child ended, say.
+ * Returns: either's code, the stream's first; 0.
+ */
+int rmig_sticky_close(struct rmig_sticky *sticky, int close_rc, const struct rmig_err *close_err,
+                      struct rmig_err *err);
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* stream_internal.h -- the slot in which a stream carries what is attached to it. */
+/* stream_internal.h -- the slot in which a stream carries what is attached to it; how it uses a channel. */
 #ifndef STREAM_STREAM_INTERNAL_H
 #define STREAM_STREAM_INTERNAL_H
 
@@ -22,5 +22,12 @@ void rmig_stream_out_set_guard(struct rmig_out *out, struct rmig_guard *guard,
                                rmig_guard_release_fn release);
 void rmig_stream_in_set_guard(struct rmig_in *in, struct rmig_guard *guard,
                               rmig_guard_release_fn release);
+
+/** What one call at a position is given at most: the system takes 2 GiB less a page. */
+#define RMIG_STREAM_POSITIONED_MAX (1u << 30)
+
+/** As rmig_channel_writev_all; *written_bytes_p grows by what the channel took, on failure too. */
+int rmig_channel_write_counted(struct rmig_channel *ch, const struct iovec *iov, int niov,
+                               uint64_t *written_bytes_p, struct rmig_err *err);
 
 #endif

@@ -156,7 +156,8 @@ enum rmig_channel_mode {
  * Ownership: the caller closes the channel; an adopted descriptor is the channel's from success on.
  * Blocks:    until connected, at most connect_timeout_ms, and until cancel.
  * Threads:   any.
- * Returns:   0; -EINVAL the mode, the kind of URI, or a listening socket as fd; -ENOTSUP for rdma
+ * Returns:   0; -EINVAL the mode, the kind of URI, no host or port 0 to connect to, an offset beyond a
+ *            file that is read, or a listening socket as fd; -ENOTSUP for rdma
  *            (load a transport); -ECONNREFUSED, -EHOSTUNREACH; -ETIMEDOUT; -ECANCELED; -ENOMEM; a
  *            system errno.
  */

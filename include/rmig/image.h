@@ -144,7 +144,7 @@ RMIG_MUST_CHECK int rmig_image_use(struct rmig_image *image, const struct rmig_b
 
 /**
  * rmig_image_get - read a run of pages from its place
- * @run: block_index is the one of the table given to use; flags are 0
+ * @run: block_index is the one of the table given to use; flags are ignored
  *
  * What is a hole becomes zero in memory, where it is not.
  *

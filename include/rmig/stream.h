@@ -267,13 +267,14 @@ void rmig_out_put_counted_string(struct rmig_out *out, const char *s);
 /**
  * rmig_out_put_compressed - put be32 length and the deflate stream of a block in a stream
  * @zs:        a z_stream after deflateInit, reset and reused here
- * @len_bytes: at most INT32_MAX; what compresses to more than the copy buffer has no room
+ * @len_bytes: where compressBound() of it and the 4 of the length go beyond RMIG_STREAM_BUFFER_BYTES,
+ *             which is from 32744 bytes on, there is never room, whatever the bytes are
  *
  * A stream with a channel flushes first where the worst case does not fit; a private one does not.
  *
  * Returns: bytes put, the 4 of the length included; RMIG_OUT_NO_ROOM, with the stream as it was;
  *          -EINVAL @zs cannot deflate, or is set so that the block came out larger than
- *          compressBound (does not stick); the stream's error.
+ *          compressBound, or @len_bytes is beyond INT32_MAX (does not stick); the stream's error.
  * Source:  zlib's compressBound and deflate; the length word is that of the migration stream.
  */
 ssize_t rmig_out_put_compressed(struct rmig_out *out, struct z_stream_s *zs, const void *buf,
@@ -282,10 +283,11 @@ ssize_t rmig_out_put_compressed(struct rmig_out *out, struct z_stream_s *zs, con
 /**
  * rmig_out_put_compressed_level - put be32 length and a block, deflated with a z_stream of its own
  * @level:     0..9, or -1 for zlib's default
- * @len_bytes: at most INT32_MAX; what compresses to more than the copy buffer has no room
+ * @len_bytes: where compressBound() of it and the 4 of the length go beyond RMIG_STREAM_BUFFER_BYTES,
+ *             which is from 32744 bytes on, there is never room, whatever the bytes are
  *
- * Returns: bytes put, the 4 of the length included; -EINVAL @level (does not stick); -ENOMEM (does
- *          not stick); else as rmig_out_put_compressed.
+ * Returns: bytes put, the 4 of the length included; -EINVAL @level or @len_bytes (does not stick);
+ *          -ENOMEM (does not stick); else as rmig_out_put_compressed.
  */
 ssize_t rmig_out_put_compressed_level(struct rmig_out *out, int level, const void *buf,
                                       size_t len_bytes);
@@ -395,9 +397,10 @@ RMIG_MUST_CHECK int rmig_in_get_in_place(struct rmig_in *in, void *fallback, siz
  * @zs:        a z_stream after inflateInit, reset and reused here, or NULL for one of its own
  * @len_bytes: room at @buf; at most INT32_MAX
  *
- * Returns: bytes of the block, 0..@len_bytes; -ENOTSUP (does not stick) on a non-blocking stream; the
+ * Returns: bytes of the block, 0..@len_bytes; -ENOTSUP (does not stick) on a non-blocking stream;
+ *          -EINVAL (does not stick) @zs cannot be reset, or @len_bytes is beyond INT32_MAX; the
  *          stream's error. New: -EPROTO the length word is beyond what @len_bytes can deflate to, the
- *          block is longer than @len_bytes, or it is corrupt; -EINVAL @zs cannot inflate; -ENOMEM.
+ *          block is longer than @len_bytes, or it is corrupt; -ENOMEM.
  */
 RMIG_MUST_CHECK ssize_t rmig_in_get_compressed(struct rmig_in *in, struct z_stream_s *zs, void *buf,
                                                size_t len_bytes);

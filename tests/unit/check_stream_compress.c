@@ -249,6 +249,20 @@ START_TEST(get_compressed__flipped_bytes_never_pass)
 }
 END_TEST
 
+START_TEST(get_compressed__empty_block_needs_no_memory)
+{
+    struct script *source;
+    struct rmig_in *in;
+
+    ck_assert_int_gt(rmig_out_put_compressed_level(out, -1, NULL, 0), 4);
+    rmig_out_flush(out);
+    in = reader(&source);
+    ck_assert_int_eq(rmig_in_get_compressed(in, NULL, NULL, 0), 0);
+    ck_assert_int_eq(rmig_in_error(in, NULL), 0);
+    done_reading(in, source);
+}
+END_TEST
+
 START_TEST(get_compressed__larger_than_the_buffer_comes_in_pieces)
 {
     static uint8_t block[100000], back[100000], wire[110000];
@@ -339,6 +353,7 @@ Suite *stream_compress_suite(void)
                                 get_compressed__cut_at_every_byte_is_refused,
                                 get_compressed__flipped_bytes_never_pass,
                                 get_compressed__larger_than_the_buffer_comes_in_pieces,
+                                get_compressed__empty_block_needs_no_memory,
                                 NULL};
     Suite *suite = suite_create("stream/compress");
 

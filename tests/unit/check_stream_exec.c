@@ -162,6 +162,21 @@ START_TEST(exec__command_that_left_is_EPIPE_and_no_signal)
 }
 END_TEST
 
+/* The write's error alone would not say why. */
+START_TEST(exec__a_failed_command_is_named_behind_the_error_of_its_stream)
+{
+    struct rmig_channel *ch = run("exec:exec <&-; exit 7", RMIG_OPEN_WRITE, NULL);
+    static uint8_t bytes[1 << 20];
+    struct rmig_out *out;
+
+    ck_assert_done(rmig_out_new(ch, &out, &err), &err);
+    rmig_out_put_ref(out, bytes, sizeof(bytes), false);
+    ck_assert_int_eq(rmig_out_flush(out), -EPIPE);
+    ck_assert_failed(rmig_out_close(out, &err), -EPIPE, &err, "Broken pipe; exec");
+    ck_assert_ptr_nonnull(strstr(err.msg, "exit status 7"));
+}
+END_TEST
+
 /* Does a process of that number run? One that nobody has reaped does not. */
 static bool runs(const char *pid)
 {
@@ -352,6 +367,7 @@ Suite *stream_exec_suite(void)
                                   exec__bad_exit_is_the_streams_close_error,
                                   exec__reader_that_stops_early_is_no_fault,
                                   exec__command_that_left_is_EPIPE_and_no_signal,
+                                  exec__a_failed_command_is_named_behind_the_error_of_its_stream,
                                   exec__that_does_not_exit_is_killed_at_the_deadline,
                                   exec__cancel_kills_it_within_100_ms,
                                   exec__no_descriptor_leaks_into_the_child,

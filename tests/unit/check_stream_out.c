@@ -316,6 +316,7 @@ START_TEST(flush__short_write_is_EIO)
     rmig_out_put_buffer(out, bytes, sizeof(bytes));
     ck_assert_int_eq(rmig_out_flush(out), -EIO);
     ck_assert_failed(rmig_out_error(out, &err), -EIO, &err, "short write: 100 of 1000 bytes");
+    ck_assert_uint_eq(rmig_out_transferred_bytes(out), 100); /* what was written before it */
     ck_assert(rmig_out_buffer_empty(out));
 }
 END_TEST
@@ -538,7 +539,7 @@ START_TEST(private__holds_one_buffer_and_one_list)
     ck_assert_int_eq(rmig_out_error(private, NULL), 0);
     rmig_out_put_ref(private, bytes + 2 * 64 * PAGE, PAGE, false);
     err.code = 0;
-    ck_assert_failed(rmig_out_error(private, &err), -ENOSPC, &err, "64 of 64 entries");
+    ck_assert_failed(rmig_out_error(private, &err), -ENOSPC, &err, "0 of 64 entries are left");
     rmig_out_close(private, NULL);
 }
 END_TEST
