@@ -223,8 +223,12 @@ static uint64_t transport_flags(uint64_t flags)
 static int listen_for_source(struct rmig_dest *d, struct rmig_err *err)
 {
     struct rmig_err why = RMIG_ERR_INIT;
+    uint64_t budget_bytes = d->opts.pin_budget_bytes;
     int rc;
 
+    /* All RAM fits in it: it is none, and a source may have all of it pinned. */
+    if (budget_bytes >= d->move.status.total_ram_bytes)
+        budget_bytes = 0;
     d->link = (struct rmig_link){
         .uri = &d->uri,
         .total_ram_bytes = d->move.status.total_ram_bytes,
@@ -239,7 +243,7 @@ static int listen_for_source(struct rmig_dest *d, struct rmig_err *err)
                    .gid_index = d->opts.use_gid_index ? d->opts.gid_index : -1,
                    .idle_timeout_ms = d->opts.idle_timeout_ms,
                    .dead_peer_ms = d->opts.dead_peer_ms,
-                   .pin_budget_bytes = d->opts.pin_budget_bytes,
+                   .pin_budget_bytes = budget_bytes,
                    .flags = transport_flags(d->opts.flags),
                    .cancel = d->move.cancel},
     };

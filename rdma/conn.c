@@ -229,8 +229,12 @@ static int take_answer(struct rmig_rdma_conn *conn, const struct rmig_wire_priva
     conn->multi_register = answer_p->flags & RMIG_WIRE_FLAG_MULTI_REGISTER;
     conn->ram_is_zero = answer_p->flags & RMIG_WIRE_FLAG_RAM_ZERO;
     conn->unregister = answer_p->flags & RMIG_WIRE_FLAG_PIN_BUDGET;
-    if (conn->unregister)
-        conn->peer_pin_budget_bytes = answer_p->pin_budget_bytes;
+    if (!conn->unregister)
+        return 0;
+    if (answer_p->pin_budget_bytes < RMIG_WIRE_CHUNK_BYTES)
+        return rmig_err_set(err, -EPROTO, "connection: a pin budget of %llu bytes, a chunk has %u",
+                            (unsigned long long)answer_p->pin_budget_bytes, RMIG_WIRE_CHUNK_BYTES);
+    conn->peer_pin_budget_bytes = answer_p->pin_budget_bytes;
     return 0;
 }
 
@@ -548,7 +552,8 @@ int rmig_rdma_conn_accept(struct rmig_rdma_conn *conn, struct rmig_rdma_listener
         priv.flags &= ~RMIG_WIRE_FLAG_RAM_ZERO;
     if (!conn->pin_budget_bytes)
         priv.flags &= ~RMIG_WIRE_FLAG_PIN_BUDGET;
-    priv.pin_budget_bytes = conn->pin_budget_bytes;
+    /* A chunk is the least that can be registered, and so the least that is told. */
+    priv.pin_budget_bytes = rmig_max_u64(conn->pin_budget_bytes, RMIG_WIRE_CHUNK_BYTES);
     conn->session = priv;
     rmig_rdma_verbs_peer_address(verbs, &peer);
     rmig_address_text((struct sockaddr *)&peer, sizeof(peer), conn->pump.peer);

@@ -42,7 +42,7 @@ void rmig_rdma_dest_release(struct rmig_rdma_dest *dest)
     rmig_blocks_release(&dest->table);
 }
 
-/* A chunk is the least that can be registered. */
+/* A chunk is the least that can be registered. The source was told so, where it asked. */
 static uint64_t budget_bytes(const struct rmig_rdma_conn *conn)
 {
     return conn->pin_budget_bytes ? rmig_max_u64(conn->pin_budget_bytes, RMIG_WIRE_CHUNK_BYTES) : 0;
@@ -257,8 +257,11 @@ static int register_one(struct rmig_rdma_dest *dest, const uint8_t *record, uint
     if (rc < 0)
         return rc;
     rc = rmig_rdma_chunks_register(&dest->chunks, index, first, count, &region, &cause);
-    if (rc < 0) /* to ask for a part again is the source's mistake */
-        return rmig_err_set(err, rc == -EEXIST ? -EPROTO : rc, "REGISTER_REQUEST: %s", cause.msg);
+    /* To ask for a part again is the source's mistake, and for more than the budget that it agreed to. */
+    if (rc == -EEXIST || (rc == -EDQUOT && dest->conn->unregister))
+        rc = -EPROTO;
+    if (rc < 0)
+        return rmig_err_set(err, rc, "REGISTER_REQUEST: %s", cause.msg);
     result.rkey = region->mr.rkey;
     result.host_addr = (uintptr_t)dest->table.items[index].host;
     rmig_wire_encode_result(result_record, &result);

@@ -80,7 +80,7 @@ int rmig_wire_decode_header(const uint8_t *buf, size_t received_bytes,
 /*
  * Private data of connect and accept. The first 8 bytes are QEMU's; behind them, only with
  * FLAG_LANES: u64 session, u32 lane (0 = the first connection), u32 number of lanes; then, only with
- * FLAG_PIN_BUDGET: u64 the destination's budget.
+ * FLAG_PIN_BUDGET: u64 the destination's budget, a chunk at least.
  */
 struct rmig_wire_private {
     uint32_t version;

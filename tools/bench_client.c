@@ -86,7 +86,8 @@ static int check_pin_budget(const struct client *c, struct rmig_err *err)
         return 0;
     return rmig_err_set(
         err, -EINVAL,
-        "--pin-budget: %s is less than the RAM, %s, and --pin-all registers all of it",
+        "--pin-budget: %s is less than the RAM, %s, and --pin-all registers all of it: raise the "
+        "budget, or do without one of the two",
         bench_format_size(budget, sizeof(budget), p->pin_budget_bytes),
         bench_format_size(ram, sizeof(ram), c->ram.total_bytes));
 }

@@ -117,7 +117,8 @@ static int check_pin_budget(const struct run *r, struct rmig_err *err)
         pin_budget_bytes(r) >= r->session->prepare.total_bytes)
         return 0;
     return rmig_err_set(err, -EDQUOT,
-                        "--pin-all: the RAM, %s, is more than the --pin-budget of %s here",
+                        "--pin-all: the RAM, %s, is more than the --pin-budget of %s here: raise that, or do "
+                        "without --pin-all",
                         bench_format_size(ram, sizeof(ram), r->session->prepare.total_bytes),
                         bench_format_size(budget, sizeof(budget), pin_budget_bytes(r)));
 }
@@ -134,9 +135,7 @@ static int new_engine(struct run *r, struct rmig_err *err)
         .device_port = p->ib_port,
         .use_gid_index = p->gid_index >= 0,
         .gid_index = p->gid_index,
-        /* With --pin-all the whole of a RAM that is within the budget, which the engine does not
-         * know yet when it is asked: it would refuse. */
-        .pin_budget_bytes = r->how.pin_all ? 0 : pin_budget_bytes(r),
+        .pin_budget_bytes = pin_budget_bytes(r),
         .dead_peer_ms = p->dead_peer_ms ? p->dead_peer_ms : r->how.dead_peer_ms,
         .idle_timeout_ms = p->idle_timeout_ms ? p->idle_timeout_ms : r->how.idle_timeout_ms,
         /* it was made for this run */

@@ -66,7 +66,8 @@ struct hostile_table {
 
 /* hostile_NAME.c has hostile_NAME. */
 extern const struct hostile_table hostile_connect, hostile_message, hostile_order, hostile_pass,
-    hostile_stream, hostile_end, hostile_send, hostile_send_end, hostile_send_message;
+    hostile_stream, hostile_end, hostile_budget, hostile_send, hostile_send_end, hostile_send_message,
+    hostile_send_budget;
 
 /* --- bytes ------------------------------------------------------------------------------------ */
 
@@ -175,6 +176,10 @@ int peer_access(struct peer *peer, enum ibv_wr_opcode opcode, uint64_t remote_ad
 
 /* Connects, and is in the first pass: the block list and the mark are sent. */
 void source_to_mark(struct peer *peer, uint32_t flags);
+/* Asks to have chunks unregistered, as it asked for their keys; waits for the answer. */
+void source_say_unregister(struct peer *peer, uint64_t ram_addr, uint32_t index,
+                           uint64_t extra_chunks);
+void source_unregister(struct peer *peer, uint64_t ram_addr);
 /* Asks for the blocks; keeps where they are, and of the first the key. */
 void source_exchange(struct peer *peer);
 /* All that, and is in the second pass. */
@@ -199,6 +204,8 @@ void dest_put_blocks(const struct peer *peer, uint8_t records[DEST_BLOCKS_BYTES]
 void dest_put_result(const struct peer *peer, uint32_t i, uint8_t record[RMIG_WIRE_RESULT_BYTES]);
 /* Accepts with flags, and answers all until a message of this type has come; NONE: the last. */
 void dest_to(struct peer *peer, uint32_t flags, uint32_t type);
+/* The same with a pin budget, which is agreed on. */
+void dest_to_with_budget(struct peer *peer, uint64_t budget_bytes, uint32_t type);
 /* Goes on from there. */
 void dest_serve_until(struct peer *peer, uint32_t type);
 

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "common/bytes.h"
+
 #define RAM_ADDR(block) (((uint64_t)(block) + 3) << 32)
 #define ASKED_MAX 8u /* keys in one request; the guest of rmig has less chunks */
 
@@ -76,9 +78,23 @@ void dest_serve_until(struct peer *peer, uint32_t type)
             answer_blocks(peer);
         else if (peer->type == RMIG_WIRE_REGISTER_REQUEST)
             answer_register(peer);
+        else if (peer->type == RMIG_WIRE_UNREGISTER_REQUEST)
+            peer_say(peer, RMIG_WIRE_UNREGISTER_FINISHED, peer->repeat, NULL, 0);
     }
     if (peer_ok(peer) && type && peer->type != type)
         peer_fail(peer, "the move ended and there was no %s", rmig_wire_type_name(type));
+}
+
+void dest_to_with_budget(struct peer *peer, uint64_t budget_bytes, uint32_t type)
+{
+    uint8_t bytes[16];
+
+    rmig_store_be32(bytes, RMIG_WIRE_VERSION);
+    rmig_store_be32(bytes + 4, RMIG_WIRE_FLAG_MULTI_REGISTER | RMIG_WIRE_FLAG_PIN_BUDGET);
+    rmig_store_be64(bytes + 8, budget_bytes);
+    peer_answer(peer, bytes, sizeof(bytes));
+    peer_expect_established(peer);
+    dest_serve_until(peer, type);
 }
 
 void dest_to(struct peer *peer, uint32_t flags, uint32_t type)

@@ -18,7 +18,8 @@
 
 static const struct hostile_table *const tables[] = {
     &hostile_connect, &hostile_message,      &hostile_order, &hostile_pass,     &hostile_stream,
-    &hostile_end,     &hostile_send_message, &hostile_send,  &hostile_send_end,
+    &hostile_end,     &hostile_budget,       &hostile_send_message, &hostile_send, &hostile_send_end,
+    &hostile_send_budget,
 };
 
 static struct hostile_task tasks[TASKS_MAX];

@@ -71,6 +71,21 @@ void source_say_zero(struct peer *peer, uint32_t value, uint32_t index, uint64_t
     peer_say_on_ready(peer, RMIG_WIRE_COMPRESS, 1, record, sizeof(record));
 }
 
+void source_say_unregister(struct peer *peer, uint64_t ram_addr, uint32_t index,
+                           uint64_t extra_chunks)
+{
+    uint8_t record[RMIG_WIRE_REGISTER_BYTES];
+
+    source_put_register(record, ram_addr, index, extra_chunks);
+    peer_say_on_ready(peer, RMIG_WIRE_UNREGISTER_REQUEST, 1, record, sizeof(record));
+}
+
+void source_unregister(struct peer *peer, uint64_t ram_addr)
+{
+    source_say_unregister(peer, ram_addr, 0, 0);
+    peer_expect(peer, RMIG_WIRE_UNREGISTER_FINISHED);
+}
+
 /* A write that rmig has asked for arrives, as everything does that follows it on the queue pair. */
 static void write_some(struct peer *peer)
 {

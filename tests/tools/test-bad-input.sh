@@ -61,7 +61,7 @@ wrong 2 'compare' --compare tcp:host:1
 wrong 2 'transport=tcp: HOST says rdma' --transport=tcp rdma:host:1
 wrong 2 'pin-all is for RDMA' --transport=tcp --pin-all host
 wrong 2 'pin-budget is for RDMA' --transport=tcp --pin-budget 1G host
-wrong 2 'pin-budget: 16.00 MiB is less than the RAM, 32.00 MiB, .*--pin-all' --pin-all --pin-budget 16M -s 32M host
+wrong 2 'pin-budget: 16.00 MiB is less than the RAM, 32.00 MiB, .*--pin-all.*: raise the budget, or do without' --pin-all --pin-budget 16M -s 32M host
 wrong 2 'qp is for RDMA' -q 2 tcp:host:1
 wrong 2 'gid-index is for RDMA' -x 1 tcp:host:1
 wrong 2 'zero-holes: .*zero-fraction' --zero-holes host

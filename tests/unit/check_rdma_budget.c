@@ -149,6 +149,37 @@ START_TEST(accept__tells_its_budget_to_who_asks)
 }
 END_TEST
 
+START_TEST(accept__tells_a_budget_of_a_chunk_at_least)
+{
+    struct rmig_wire_private told_private;
+
+    f.params.pin_budget_bytes = 4096;
+    connect_with(RMIG_WIRE_FLAG_PIN_BUDGET);
+    ck_assert_done(rmig_wire_decode_private(raw_private(f.peer)->private_data,
+                                            raw_private(f.peer)->private_data_len_bytes,
+                                            &told_private, &err),
+                   &err);
+    ck_assert_uint_eq(told_private.pin_budget_bytes, MIB);
+}
+END_TEST
+
+/* One that was not agreed on is no mistake of the source: register__beyond_the_pin_budget_is_refused. */
+START_TEST(register__beyond_an_agreed_budget_is_EPROTO)
+{
+    with_budget(2 * MIB);
+    if (_i) {
+        say_register(1, told[1].ram_addr, 2);
+    } else {
+        for (uint64_t c = 0; c < 2; c++) {
+            say_register(1, told[1].ram_addr + c * MIB, 0);
+            hear_result();
+        }
+        say_register(1, told[1].ram_addr + 2 * MIB, 0);
+    }
+    ended_with(-EPROTO, "pin budget of 2 MiB");
+}
+END_TEST
+
 START_TEST(unregister__closes_the_chunk_and_makes_room)
 {
     struct rmig_wire_result first, second;
@@ -233,6 +264,8 @@ Suite *rdma_budget_suite(void)
     suite_add_tcase(suite, dest_case);
     tcase_add_checked_fixture(dest_case, setup, teardown);
     tcase_add_loop_test(dest_case, accept__tells_its_budget_to_who_asks, 0, 4);
+    tcase_add_test(dest_case, accept__tells_a_budget_of_a_chunk_at_least);
+    tcase_add_loop_test(dest_case, register__beyond_an_agreed_budget_is_EPROTO, 0, 2);
     tcase_add_test(dest_case, unregister__closes_the_chunk_and_makes_room);
     tcase_add_loop_test(dest_case, unregister__what_is_no_region_is_EPROTO, 0, 5);
     tcase_add_loop_test(dest_case, unregister__outside_the_block_is_EPROTO, 0, 5);

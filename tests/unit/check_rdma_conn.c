@@ -129,6 +129,34 @@ START_TEST(connect__answer_that_is_no_answer_is_EPROTO)
 }
 END_TEST
 
+/* A chunk is the least that a destination can have registered. */
+START_TEST(connect__budget_below_a_chunk_is_EPROTO)
+{
+    static const uint64_t budgets[] = { 0, 1, RMIG_WIRE_CHUNK_BYTES - 1, RMIG_WIRE_CHUNK_BYTES,
+                                        UINT64_MAX };
+    uint8_t bytes[16];
+    struct raw_peer *peer;
+    struct task task;
+
+    listen_there();
+    rmig_store_be32(bytes, RMIG_WIRE_VERSION);
+    rmig_store_be32(bytes + 4, RMIG_WIRE_FLAG_PIN_BUDGET);
+    rmig_store_be64(bytes + 8, budgets[_i]);
+    task_start(&task, connect_one, NULL);
+    peer = answer_with(bytes, sizeof(bytes));
+    if (budgets[_i] < RMIG_WIRE_CHUNK_BYTES) {
+        ck_assert_failed(task_join(&task, 60000), -EPROTO, &task.err, "a chunk has 1048576");
+    } else {
+        ck_assert_int_eq(raw_established(peer, 60000), 0);
+        ck_assert_done(task_join(&task, 60000), &task.err);
+        ck_assert_uint_eq(conn.peer_pin_budget_bytes, budgets[_i]);
+        rmig_rdma_conn_release(&conn);
+    }
+    raw_close(peer);
+    raw_listener_close(there);
+}
+END_TEST
+
 START_TEST(connect__flags_that_were_not_asked_for_are_ignored)
 {
     uint8_t bytes[RMIG_WIRE_PRIVATE_MAX_BYTES];
@@ -137,6 +165,7 @@ START_TEST(connect__flags_that_were_not_asked_for_are_ignored)
 
     listen_there();
     private_of(bytes, 1, UINT32_MAX, 1, 0, 8);
+    rmig_store_be64(bytes + 24, RMIG_WIRE_CHUNK_BYTES); /* PIN_BUDGET was asked for */
     task_start(&task, connect_one, NULL);
     peer = answer_with(bytes, sizeof(bytes));
     ck_assert_int_eq(raw_established(peer, 60000), 0);
@@ -526,6 +555,7 @@ Suite *rdma_conn_suite(void)
     tcase_set_timeout(source, 30);
     tcase_add_loop_test(source, connect__what_is_asked_for, 0, 4);
     tcase_add_loop_test(source, connect__answer_that_is_no_answer_is_EPROTO, 0, 4);
+    tcase_add_loop_test(source, connect__budget_below_a_chunk_is_EPROTO, 0, 5);
     tcase_add_test(source, connect__flags_that_were_not_asked_for_are_ignored);
     tcase_add_test(source, connect__nobody_listening_or_no_device);
     tcase_add_loop_test(source, connect__refusal_is_told, 0, 2);
