@@ -76,8 +76,8 @@ int rmig_channel_wait(struct rmig_channel *ch, enum rmig_shut direction, struct 
     return ch->ops->wait(ch, direction, err);
 }
 
-int rmig_channel_write_counted(struct rmig_channel *ch, const struct iovec *iov, int niov,
-                               uint64_t *written_bytes_p, struct rmig_err *err)
+int rmig_stream_write_counted(struct rmig_channel *ch, const struct iovec *iov, int niov,
+                              uint64_t *written_bytes_p, struct rmig_err *err)
 {
     struct rmig_iov_cursor left;
 
@@ -111,7 +111,7 @@ int rmig_channel_writev_all(struct rmig_channel *ch, const struct iovec *iov, in
 {
     uint64_t written_bytes = 0;
 
-    return rmig_channel_write_counted(ch, iov, niov, &written_bytes, err);
+    return rmig_stream_write_counted(ch, iov, niov, &written_bytes, err);
 }
 
 int rmig_channel_read_all(struct rmig_channel *ch, void *buf, size_t len_bytes,

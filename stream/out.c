@@ -102,10 +102,10 @@ static void release_ranges(const struct rmig_out *out)
 static int write_queued(struct rmig_out *out, struct rmig_err *err)
 {
     if (out->nstaged == 0)
-        return rmig_channel_write_counted(out->ch, out->iov, out->niov, &out->written_bytes, err);
+        return rmig_stream_write_counted(out->ch, out->iov, out->niov, &out->written_bytes, err);
     memcpy(out->staged + out->nstaged, out->iov, (size_t)out->niov * sizeof(out->iov[0]));
-    return rmig_channel_write_counted(out->ch, out->staged, out->nstaged + out->niov,
-                                      &out->written_bytes, err);
+    return rmig_stream_write_counted(out->ch, out->staged, out->nstaged + out->niov,
+                                     &out->written_bytes, err);
 }
 
 int rmig_out_flush(struct rmig_out *out)

@@ -27,7 +27,7 @@ void rmig_stream_in_set_guard(struct rmig_in *in, struct rmig_guard *guard,
 #define RMIG_STREAM_POSITIONED_MAX (1u << 30)
 
 /** As rmig_channel_writev_all; *written_bytes_p grows by what the channel took, on failure too. */
-int rmig_channel_write_counted(struct rmig_channel *ch, const struct iovec *iov, int niov,
-                               uint64_t *written_bytes_p, struct rmig_err *err);
+int rmig_stream_write_counted(struct rmig_channel *ch, const struct iovec *iov, int niov,
+                              uint64_t *written_bytes_p, struct rmig_err *err);
 
 #endif

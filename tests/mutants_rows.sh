@@ -16,7 +16,7 @@ A5@a put goes on after an error@stream/out.c@s/while (len_bytes \&\& !failed(out
 A5@what is buffered is handed out after an error@stream/in.c@s/buffered(in) >= len_bytes \&\& rmig_sticky_code(&in->error) == 0, 1/buffered(in) >= len_bytes, 1/@stream@stream/in@error__no_read_answers_with_data_after_it
 A6@shutdown does not fail the stream@stream/in_object.c@s/^    rmig_sticky_set(&in->error, "input stream", -EIO, "input stream: shut down");$//@stream@stream/in@shutdown__short_read_is_not_taken_for_data
 A6@a shutdown that fails keeps its errno@stream/mode.c@s/    if (rc != -ENOSYS)/    if (0)/@stream@stream/object@shutdown__that_fails_is_EIO_with_the_cause
-A7@close forgets the first error@stream/out_object.c@s/return rc < 0 ? rc : close_rc;/return close_rc;/@stream@stream/object@close__first_error_comes_before_the_close_error
+A7@close forgets the first error@stream/sticky.c@s/return rc < 0 ? rc : close_rc;/return close_rc;/@stream@stream/object@close__first_error_comes_before_the_close_error
 A7@close does not flush@stream/out_object.c@/^int rmig_out_close/,/^}/s/    rmig_out_flush(out);//@stream@stream/object@close__flushes_and_gives_what_the_channel_gave
 A8@the blocking mode stays as it was@stream/mode.c@s/return ch->ops->set_blocking(ch, blocking, err);/return 0;/@stream@stream/object@set_blocking__reaches_the_channel
 A9@any mode string opens@stream/mode.c@s/if (!mode || strcmp(mode, want) != 0)/if (!mode)/@stream@stream/object@mode_string__wrong_one_is_refused_by_name
@@ -28,13 +28,13 @@ B3@neighbours do not merge@stream/out.c@s/    if (last >= 0 \&\& (const char/   
 B4@a full list is not written@stream/out.c@/^    list(out, buf, len_bytes, true, may_free);$/,/^}/s/        drain(out);/        (void)0;/@stream@stream/out@put_ref__full_list_is_written
 B5@what was not written is released@stream/out.c@s/        rmig_stream_out_fail(out, rc, &err);/        rmig_stream_out_fail(out, rc, \&err), release_ranges(out);/@stream@stream/out@flush__nothing_is_released_that_was_not_written
 B5@nothing is released@stream/out.c@s/^        release_ranges(out);$//@stream@stream/out@flush__may_free_ranges_are_released
-B5@a short write is no error@stream/channel.c@/^int rmig_channel_writev_all/,/^}/s/        if (n >= 0)/        if (n == 0) return 0;\n        if (n >= 0)/@stream@stream/out@flush__short_write_is_EIO
+B5@a short write is no error@stream/channel.c@/^int rmig_stream_write_counted/,/^}/s/        if (n >= 0)/        if (n == 0) return 0;\n        if (n >= 0)/@stream@stream/out@flush__short_write_is_EIO
 B6@a counted string may be longer@stream/out.c@s/if (len > UINT8_MAX) {/if (0) {/@stream@stream/out@counted_string__longer_is_refused
 B7@any length word is believed@stream/compress.c@s/if (deflated > compressBound(len_bytes)) {/if (0) {/@stream@stream/compress@get_compressed__length_beyond_the_bound_is_refused
 B7@no flush makes room@stream/compress.c@s/if (rc == 0 \&\& need > rmig_stream_out_room(out)/if (0 \&\& need > rmig_stream_out_room(out)/@stream@stream/compress@put_compressed__writable_stream_flushes_for_room
 B8@the private stream keeps what it gave away@stream/out.c@s/^    empty(from);$//@stream@stream/out@put_stream__moves_all_and_empties
 B9@copied bytes are forgotten@stream/out.c@s/return out->niov + out->nstaged == 0 \&\& out->pos == out->mark;/return out->niov + out->nstaged == 0;/@stream@stream/out@buffer_empty__is_about_what_is_queued
-B10@a partial write at a position is no error@stream/out_object.c@s/    if ((size_t)n != len_bytes)/    if (0)/@stream@stream/out@put_buffer_at__partial_write_names_both_figures
+B10@a partial write at a position is no error@stream/out_object.c@s/        if ((size_t)n == piece)/        if ((size_t)n != piece) return 0; else/@stream@stream/out@put_buffer_at__partial_write_names_both_figures
 B10@a write at a position does not flush@stream/out_object.c@s/    return rmig_out_flush(out);/    return rmig_sticky_code(\&out->error);/@stream@stream/out@put_buffer_at__flushes_then_writes_there
 B11@an input that moves keeps its buffer@stream/in_object.c@/SEEK_CUR \&\&/,/seek(in->ch/s/    in->pos = in->end = in->buf;//@stream@stream/in@seek__drops_what_was_buffered
 C1@pending bytes stay where they are@stream/in.c@s/^        memmove(in->buf, in->pos, pending);$/        (void)0;/@stream@stream/in@fill__pending_bytes_move_to_the_front
@@ -42,7 +42,7 @@ C1@would block sticks@stream/in.c@s/^            return -EAGAIN;$/            re
 C2@one read has to do@stream/in.c@s/    while (rc == 0 \&\& buffered(in) < len_bytes)/    if (rc == 0 \&\& buffered(in) < len_bytes)/@stream@stream/in@peek__gathers_over_short_reads
 C3@a number keeps the order of the wire@stream/in.c@s/    \*v_p = rmig_load_be16(in->pos);/    memcpy(v_p, in->pos, 2);/@stream@stream/in@get_numbers__are_big_endian
 C4@a get in place copies@stream/in.c@s/^    \*buf_p = in->pos;$/    memcpy(fallback, in->pos, len_bytes), *buf_p = fallback;/@stream@stream/in@get_in_place__no_copy_where_it_fits
-C5@a partial read at a position is no error@stream/in_object.c@s/    if ((size_t)n != len_bytes)/    if (0)/@stream@stream/in@get_buffer_at__reads_there_and_stays_here
+C5@a partial read at a position is no error@stream/in_object.c@s/        if ((size_t)n == piece)/        if ((size_t)n != piece) return 0; else/@stream@stream/in@get_buffer_at__reads_there_and_stays_here
 C6@the same bytes are copied again@stream/copy.c@s/^        in->pos += n;$//@stream@stream/in@copy_to_fd__buffered_bytes_first
 C7@an error is answered with success@stream/in.c@/^static .*int get_slowly/,/^}/s/        return rc;/        return 0;/@stream@stream/in@get__error_is_never_data
 D1@the exact figure does not flush@stream/rate.c@s/^    rmig_out_flush(out);$//@stream@stream/object@transferred__exact_flushes_and_fast_does_not
