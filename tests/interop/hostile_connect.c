@@ -111,7 +111,7 @@ static const struct hostile_case cases[] = {
     {"R3/mark-without-pass", NULL, "ended a pass twice on queue pair 1", .play = two_marks},
     {"R3/mark-with-immediate", NULL, "immediate data.* on queue pair 1",
      .play = mark_with_immediate},
-    {"R3/mark-with-bytes", "EIO", "mark to peer .* failed on queue pair 1: .*\\(status [12],",
+    {"R3/mark-with-bytes", "EIO", "mark to peer .* failed on queue pair 1 while .*: .*\\(status [12],",
      .play = mark_with_bytes},
     {"R3/pass-without-mark", "ETIMEDOUT", "timed out while waiting for the end of the pass",
      .option = "--progress-deadline=1", .play = pass_without_mark},
