@@ -165,7 +165,7 @@ int rmig_in_get_buffer_at(struct rmig_in *in, void *buf, size_t len_bytes, uint6
                           in->ch->ops->name, (unsigned long long)offset_bytes, done, len_bytes);
         return rmig_sticky_code(&in->error);
     }
-    return rc;
+    return rc < 0 ? rc : rmig_sticky_code(&in->error); /* another thread may have shut it down */
 }
 
 int64_t rmig_in_seek(struct rmig_in *in, int64_t offset_bytes, int whence)

@@ -172,7 +172,7 @@ int rmig_out_put_buffer_at(struct rmig_out *out, const void *buf, size_t len_byt
                            out->ch->ops->name, (unsigned long long)offset_bytes, done, len_bytes);
         return rmig_sticky_code(&out->error);
     }
-    return rc;
+    return rc < 0 ? rc : rmig_sticky_code(&out->error); /* another thread may have shut it down */
 }
 
 int64_t rmig_out_seek(struct rmig_out *out, int64_t offset_bytes, int whence)
