@@ -182,11 +182,6 @@ static uint64_t hash_of(const struct send_wqe *w)
     return h;
 }
 
-static bool is_send(const struct send_wqe *w)
-{
-    return w->opcode == IBV_WR_SEND || w->opcode == IBV_WR_SEND_WITH_IMM;
-}
-
 static void count_send(struct fabric_counts *counts, const struct send_wqe *w, unsigned in_use)
 {
     if (is_send(w)) {

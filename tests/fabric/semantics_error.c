@@ -78,6 +78,9 @@ static void refused(int how, enum ibv_wc_status want, bool target_fails)
     case 7:
         sge.addr += SIZE;
         break;
+    case 8:
+        wr.opcode = IBV_WR_ATOMIC_FETCH_AND_ADD;
+        break;
     default:
         break;
     }
@@ -120,6 +123,7 @@ void test_refusals(void)
     refused(5, IBV_WC_LOC_PROT_ERR, false);  /* unknown local key */
     refused(6, IBV_WC_LOC_QP_OP_ERR, false); /* no READ agreed on */
     refused(7, IBV_WC_LOC_PROT_ERR, false);  /* local range */
+    refused(8, IBV_WC_REM_INV_REQ_ERR, true); /* atomic */
 }
 
 void test_receive_errors(void)
@@ -132,6 +136,15 @@ void test_receive_errors(void)
     EQUAL(end_post(&c, &s, IBV_WR_SEND, 1, 0, 0, 101, 0), 0);
     EQUAL(wait_wc(s.rcq).status, IBV_WC_LOC_LEN_ERR);
     EQUAL(wait_wc(c.scq).status, IBV_WC_REM_INV_REQ_ERR);
+    EQUAL(state_of(&s), IBV_QPS_ERR);
+    expect_async(&s, IBV_EVENT_QP_REQ_ERR);
+    end_drop(&c);
+    end_drop(&s);
+    end_join(&c, &s, &o); /* invalidates a region */
+    EQUAL(end_post_recv(&s, 1, 0, 100), 0);
+    EQUAL(end_post(&c, &s, IBV_WR_SEND_WITH_INV, 1, 0, 0, 1, 0), 0);
+    EQUAL(wait_wc(s.rcq).status, IBV_WC_REM_INV_REQ_ERR);
+    EQUAL(wait_wc(c.scq).status, IBV_WC_REM_OP_ERR);
     EQUAL(state_of(&s), IBV_QPS_ERR);
     expect_async(&s, IBV_EVENT_QP_REQ_ERR);
     end_drop(&c);
