@@ -47,7 +47,7 @@ if build sanitized --enable-sanitizers=address,undefined CFLAGS='-O1 -g1'; then
     # has the whole of check_rdma_amid, and tools the tools' tests that are left out here
     # shellcheck disable=SC2016 # for make
     ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 RMIG_MUTATIONS=1000 make_check sanitized check \
-        'TESTS=$(filter-out %/check_rdma_amid,$(UNIT_TESTS))'
+        'TESTS=$(filter-out %/check_rdma_amid,$(UNIT_TESTS)) tests/interop/test-hostile'
     make_check sanitized check-input
 fi
 closing

@@ -150,6 +150,8 @@ void peer_listen(struct peer *peer);
 void peer_await(struct peer *peer);
 void peer_answer(struct peer *peer, const void *private_data, uint8_t len);
 void peer_accept(struct peer *peer, uint32_t flags);
+/* Waits until all that was posted has its completion. */
+void peer_await_sent(struct peer *peer);
 void peer_hang_up(struct peer *peer);
 
 /* Whatever it is, on a lane. */

@@ -2,10 +2,18 @@
 /* hostile_end.c -- sources that fall silent, hang up, or go on after the end. */
 #include "tests/interop/hostile.h"
 
-static void honest(struct peer *peer)
+static void send_all(struct peer *peer)
 {
     source_to_devices(peer);
     peer_file(peer, "DEVICE TAIL");
+}
+
+/* A source hangs up when its last message has been taken. */
+static void honest(struct peer *peer)
+{
+    send_all(peer);
+    peer_await_sent(peer);
+    peer_hang_up(peer);
 }
 
 /* The key still is what it was; what it stood for is not. */
@@ -13,7 +21,7 @@ static void write_after_end(struct peer *peer)
 {
     uint64_t deadline_ns = now_ns() + STEP_MS * UINT64_C(1000000);
 
-    honest(peer);
+    send_all(peer);
     while (peer_ok(peer) && !peer->lanes[0].disconnected) {
         if (now_ns() > deadline_ns)
             peer_fail(peer, "rmig does not hang up");

@@ -101,6 +101,26 @@ static int free_send_slot(struct peer *peer)
     return -1;
 }
 
+static bool is_sending(const struct peer *peer)
+{
+    for (unsigned i = 0; i < PEER_SENDS; i++)
+        if (peer->sending[i])
+            return true;
+    return false;
+}
+
+void peer_await_sent(struct peer *peer)
+{
+    uint64_t deadline_ns = now_ns() + STEP_MS * NS_PER_MS;
+
+    while (peer_ok(peer) && is_sending(peer)) {
+        peer_poll(peer);
+        if (now_ns() > deadline_ns)
+            peer_fail(peer, "a message is not taken");
+        peer_nap();
+    }
+}
+
 static void post(struct peer *peer, unsigned lane, struct ibv_send_wr *wr, const void *bytes,
                  uint32_t len)
 {

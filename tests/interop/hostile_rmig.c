@@ -16,17 +16,21 @@
 /* Most that may be allocated, and mapped as guest RAM, at once: what is not touched counts too. */
 #define FILE_MOST_BYTES ((rlim_t)96 << 20)
 #define ASAN_OPTIONS \
-    "max_allocation_size_mb=32:detect_stack_use_after_return=1:quarantine_size_mb=8"
+    "max_allocation_size_mb=32:detect_stack_use_after_return=1:quarantine_size_mb=8:"              \
+    "thread_local_quarantine_size_kb=64"
 
 static void become(int fd, const char *const argv[])
 {
     struct rlimit most = {FILE_MOST_BYTES, FILE_MOST_BYTES};
+    const char *given = getenv("ASAN_OPTIONS");
+    char options[1024];
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setrlimit(RLIMIT_FSIZE, &most);
     dup2(fd, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
-    setenv("ASAN_OPTIONS", ASAN_OPTIONS, 1);
+    snprintf(options, sizeof(options), "%s:%s", given ? given : "", ASAN_OPTIONS);
+    setenv("ASAN_OPTIONS", options, 1);
     setenv("UBSAN_OPTIONS", "print_stacktrace=1", 1);
     execvp(argv[0], (char *const *)(uintptr_t)argv);
     fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
