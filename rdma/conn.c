@@ -624,6 +624,7 @@ static bool has_read_all(void *arg)
 static int wait_end(struct rmig_rdma_conn *conn, bool (*is_over)(void *arg), uint32_t most_ms,
                     struct rmig_err *err)
 {
+    conn->pump.hears_out = true;
     return rmig_rdma_pump_until(&conn->pump, is_over, conn,
                                 rmig_deadline_ns(rmig_min_u64(conn->idle_timeout_ms, most_ms)),
                                 "waiting for the destination to hang up", err);

@@ -237,6 +237,7 @@ static void cm_event(struct rmig_rdma_pump *pump, unsigned lane,
         break;
     case RMIG_RDMA_CM_DISCONNECTED:
         pump->disconnected = true;
+        pump->disconnected_ns = rmig_now_ns();
         break;
     case RMIG_RDMA_CM_ADDR_ERROR:
     case RMIG_RDMA_CM_ROUTE_ERROR:
@@ -356,6 +357,8 @@ static int check_hung_up(struct rmig_rdma_pump *pump, const char *what)
     if (pump->disconnected && pump->refused_ns)
         rmig_err_set(&err, -ECONNRESET, "peer %s hung up; before that, %s", pump->peer,
                      pump->refusal.msg); /* which says amid what */
+    else if (pump->disconnected && pump->hears_out && !grace_is_over(pump->disconnected_ns))
+        return 0;
     else if (pump->disconnected || (!pump->refused_ns && grace_is_over(pump->flushed_ns)))
         rmig_err_set(&err, -ECONNRESET, "peer %s hung up while %s", pump->peer, what);
     else if (grace_is_over(pump->refused_ns))
@@ -372,6 +375,8 @@ static uint64_t wake_time_ns(const struct rmig_rdma_pump *pump, uint64_t deadlin
 
     if (pump->flushed_ns)
         wake = rmig_min_u64(wake, pump->flushed_ns + GRACE_NS);
+    if (pump->disconnected)
+        wake = rmig_min_u64(wake, pump->disconnected_ns + GRACE_NS);
     if (pump->refused_ns)
         wake = rmig_min_u64(wake, pump->refused_ns + GRACE_NS);
     return wake;

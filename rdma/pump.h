@@ -56,6 +56,8 @@ struct rmig_rdma_pump {
     } handlers[RMIG_RDMA_WR_KINDS];
     struct rmig_err error;    /* the first failure; sticks */
     bool disconnected;        /* the peer has hung up */
+    uint64_t disconnected_ns; /* when that was heard */
+    bool hears_out;           /* a hang-up is told only when what was sent has had time to complete */
     struct rmig_err refusal;  /* the peer's device refused something: told unless the peer hangs up */
     uint64_t refused_ns;      /* when that was, 0 = not */
     uint64_t flushed_ns;      /* when work requests began to be flushed, 0 = not */
@@ -84,7 +86,8 @@ void rmig_rdma_pump_set_handler(struct rmig_rdma_pump *pump, enum rmig_rdma_wr_k
  * Dispatch until done(arg). what: what is waited for, for messages ("waiting for READY").
  * Returns: 0; -ETIMEDOUT, -ECANCELED (these two do not stick); -ECONNRESET the peer hung up;
  * -EIO a work request failed (with status text and vendor error); what a handler answered.
- * What the peer's device refused is told 200 ms later, in case it did so because the peer went away.
+ * What the peer's device refused is told 200 ms later, in case it did so because the peer went away;
+ * a hang-up, too, where hears_out is set: it may overtake the acknowledgement of what the peer has read.
  */
 int rmig_rdma_pump_until(struct rmig_rdma_pump *pump, bool (*done)(void *arg), void *arg,
                          uint64_t deadline_ns, const char *what, struct rmig_err *err);

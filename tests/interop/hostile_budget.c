@@ -172,6 +172,8 @@ const struct hostile_table hostile_budget = HOSTILE_TABLE(HOSTILE_RECEIVE, to_re
 static void honest(struct peer *peer)
 {
     dest_to_with_budget(peer, peer->hostile->a, RMIG_WIRE_NONE);
+    dest_say_ready(peer); /* all has been read */
+    peer_await_sent(peer);
     peer_hang_up(peer);
 }
 
