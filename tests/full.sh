@@ -40,10 +40,11 @@ without-rdma   4 the build and make check where there is no libibverbs
 clang          7 the build and make check with clang, memory filled with junk before it is used
 coverage       6 lines that the unit tests reach: 90 % of stream/ hooks/ migrate/ rdma/, 95 % of the first two each, 90 % of rdma/
 dist           5 make distcheck; every file is in the tarball; install, and a program that uses it
-fuzz           7 each fuzz target for a minute, but for those of fuzz-stream
+fuzz-wire      7 the fuzz targets of what a peer says: control messages, both ends of a move, inspect, the description
 fuzz-stream    8 the fuzz targets of streams, buffers, URIs, RAM images and the format, for a minute each
 hypervisor     3 moves of guests that run, on real KVM
 interop        8 guests of a stock QEMU through rmig, over the RDMA of tests/fabric, tcp, unix and exec
+interop-full   9 guests of two NUMA nodes with disks, NICs and VGA, and with RAM behind 4 GiB
 interop-many   6 the same 50 times in a row each way, and what is left behind
 interop-kills  7 either side killed at 20 random instants each
 interop-rxe    8 moves of guests over RDMA of the kernel, in a guest with soft-RoCE
@@ -323,7 +324,7 @@ part_fuzz_stream()
     fuzz $stream_targets
 }
 
-part_fuzz()
+part_fuzz_wire()
 {
     local source name others=
     for source in "$work"/src/tests/fuzz/fuzz_*.c; do
@@ -396,7 +397,12 @@ interop()
 
 part_interop()
 {
-    interop --moves=$((5 * factor)) --kills=$((2 * factor))
+    interop --moves=$((5 * factor)) --kills=$((2 * factor)) --without=/full/ --without=/big/
+}
+
+part_interop_full()
+{
+    interop /full/ /big/
 }
 
 part_interop_many()
@@ -411,7 +417,7 @@ part_interop_kills()
 
 part_interop_rxe()
 {
-    interop --lane=rxe --rdma receive/ send/rdma relay/ count/
+    interop --lane=rxe --rdma --without=/full/ --without=/big/ receive/ send/rdma relay/ count/
 }
 
 part_bench_interop()

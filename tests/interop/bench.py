@@ -2,6 +2,7 @@
 """What a case works with: QEMUs and rmigs in a folder of their own; and what it looks at."""
 import hashlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -14,6 +15,16 @@ from qemu import Qemu, QemuError, DEADLINE_S
 
 MACHINES = ("q35", "isapc", "microvm")
 MEM_MIB = 16
+# Two nodes of RAM, which goes on behind 4 GiB, and a device of each kind; big as machines are, or with less
+# RAM in front of 4 GiB, as each page costs its time.
+FULL, BIG = "full", "big"
+FULL_MIB = {FULL: 384, BIG: 3072}
+FULL_ARGS = ("-drive", "if=none,id=disk0,driver=null-co,size=64M,read-zeroes=on",
+             "-drive", "if=none,id=disk1,driver=null-co,size=64M,read-zeroes=on",
+             "-netdev", "user,id=net0", "-netdev", "user,id=net1",
+             "-device", "virtio-blk-pci,drive=disk0", "-device", "ide-hd,drive=disk1",
+             "-device", "virtio-net-pci,netdev=net0,romfile=", "-device", "e1000,netdev=net1,romfile=",
+             "-device", "VGA")
 PATIENCE_S = 2.0  # how long the other side may take to notice an end
 
 
@@ -57,7 +68,11 @@ class Bench:
     def qemu(self, machine, *args, mem_mib=MEM_MIB):
         self.count += 1
         program = self.options.qemu_dst if "-incoming" in args else self.options.qemu
-        qemu = Qemu(self.folder, f"qemu{self.count}", machine, self.firmware(), mem_mib, args, program)
+        nodes = 1
+        if machine in FULL_MIB:
+            mem_mib, nodes, args = FULL_MIB[machine], 2, (*FULL_ARGS, *args)
+            machine = "q35" if machine == BIG else "q35,max-ram-below-4g=256M"
+        qemu = Qemu(self.folder, f"qemu{self.count}", machine, self.firmware(), mem_mib, args, program, nodes=nodes)
         self.processes.append(qemu)
         return qemu
 
@@ -120,10 +135,41 @@ class Tool:
                 self.process.wait()
 
 
-def digest(path):
-    """Of a guest's RAM."""
-    with open(path, "rb") as file:
-        return hashlib.sha1(file.read()).hexdigest()
+def digest(*paths):
+    """Of a guest's RAM; zeros and holes are the same."""
+    step, sha1 = 1 << 20, hashlib.sha1()
+    for path in paths:
+        with open(path, "rb") as file:
+            end = os.fstat(file.fileno()).st_size
+            for at in data_chunks(file, end, step):
+                chunk = os.pread(file.fileno(), step, at)
+                if chunk.count(0) != len(chunk):
+                    sha1.update(b"%d " % at)
+                    sha1.update(chunk)
+            sha1.update(b"%d\n" % end)
+    return sha1.hexdigest()
+
+
+def data_chunks(file, end, step):
+    """Where the chunks of a file begin that are not in a hole."""
+    at = 0
+    while at < end:
+        try:
+            at = max(at, os.lseek(file.fileno(), at, os.SEEK_DATA) // step * step)
+        except OSError:  # a hole is all that follows
+            return
+        yield at
+        at += step
+
+
+def scatter(qemu):
+    """Write what nobody can guess all over the RAM of a full machine, clear of where its guest counts."""
+    for path in qemu.rams:
+        with open(path, "r+b") as file:
+            mib = os.path.getsize(path) >> 20
+            for at in range(MEM_MIB, mib, mib // 8):
+                file.seek((at << 20) + random.randrange(1 << 19))
+                file.write(os.urandom(random.randrange(1, 1 << 17)))
 
 
 def printed(path):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""cases.py --build=DIR [--only=native|rdma] [--address=A] [--moves=N] [--seed=N] [--list] [CASE...]
+"""cases.py --build=DIR [--only=native|rdma] [--without=CASE] [--address=A] [--moves=N] [--seed=N] [--list] [CASE...]
 
 Moves guests of a stock QEMU through rmig, one line a case: PASS, FAIL or SKIP, its name, and why; the
 last line counts them. --address is where rdma and tcp listen. A CASE is a part of a name.
@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position # the path comes first
-from bench import MACHINES, Bench, Skip
+from bench import BIG, FULL, MACHINES, Bench, Skip
 from ends import (STEPS, damaged, dest_ends, random_kills, random_send_kills, relay_ends, rmig_ends,
                   send_ends, source_ends)
 from many import many_receives, many_relays, many_sends, relay_memory
@@ -64,9 +64,18 @@ def add_capabilities(add, kind):
 KINDS = ("tcp", "unix", "exec", "rdma")
 
 
+def add_big(add):
+    """As much RAM as machines have; it takes its time."""
+    for kind, pin in (("tcp", False), ("rdma", False), ("rdma", True)):
+        end = f"{kind}/{BIG}/running{'/pin-all' if pin else ''}"
+        add(f"receive/{end}", receive, kind, BIG, True, pin)
+        add(f"send/{end}", send, kind, BIG, True, pin)
+    add(f"relay/rdma-rdma/{BIG}/running", relay, ("rdma", "rdma"), BIG, True, False)
+
+
 def add_moves(add, kind):
     """What is stored, and what is replayed."""
-    for machine in MACHINES:
+    for machine in (*MACHINES, FULL):
         for state in ("stopped", "running"):
             for pin in (False, True) if kind == "rdma" else (False,):
                 end = f"{kind}/{machine}/{state}{'/pin-all' if pin else ''}"
@@ -77,7 +86,7 @@ def add_moves(add, kind):
 def add_relays(add, kind_in, kind_out):
     """What is passed on; each machine where both sides are of a kind."""
     both = f"{kind_in}-{kind_out}"
-    for machine in MACHINES if kind_in == kind_out else ("q35",):
+    for machine in (*MACHINES, FULL) if kind_in == kind_out else ("q35",):
         for state in ("stopped", "running"):
             for pin in (False, True) if kind_in == kind_out == "rdma" else (False,):
                 add(f"relay/{both}/{machine}/{state}{'/pin-all' if pin else ''}", relay, (kind_in, kind_out),
@@ -94,6 +103,7 @@ def all_cases():
 
     for kind in KINDS:
         add_moves(add, kind)
+    add_big(add)
     live = [kind for kind in KINDS if kind != "exec"]
     for kind_in in live:
         for kind_out in live:
@@ -115,6 +125,8 @@ def all_cases():
 def wanted(options, name):
     """Is the case asked for?"""
     if options.only and (options.only == "rdma") != ("rdma" in name):
+        return False
+    if any(fnmatch.fnmatch(name, f"*{part}*") for part in options.without):
         return False
     return not options.cases or any(fnmatch.fnmatch(name, f"*{part}*") for part in options.cases)
 
@@ -141,6 +153,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.environ.get("abs_top_builddir", os.getcwd()))
     parser.add_argument("--only", choices=("native", "rdma"))
+    parser.add_argument("--without", action="append", default=[])
     parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--qemu", default="qemu-system-x86_64")
     parser.add_argument("--qemu-dst", help="of destinations")

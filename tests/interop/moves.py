@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Moves that succeed: what arrives is what was there, and the guest runs on."""
-from bench import check_count, digest, same_devices, store, wait_count
+from bench import FULL_MIB, check_count, digest, same_devices, scatter, store, wait_count
 from qemu import QemuError
 
 
 def start_source(bench, machine, running, pin_all):
     qemu = bench.qemu(machine)
     wait_count(qemu, 2)
+    if machine in FULL_MIB:
+        scatter(qemu)
     if not running:
         qemu.run("stop")
     if pin_all:
@@ -23,7 +25,7 @@ def look(qemu):
 def check_arrival(bench, source, dest, running, stored=None):
     """The destination was started with -S: it holds the guest as it came."""
     dest.wait_status("paused")
-    if digest(source.ram) != digest(dest.ram):
+    if digest(*source.rams) != digest(*dest.rams):
         raise QemuError("the RAM is not the source's")
     if look(source) != look(dest):
         raise QemuError(f"processor or interrupts differ: {look(source)} {look(dest)}")
@@ -50,7 +52,7 @@ def receive(bench, kind, machine, running, pin_all):
         source.start_migration(uri)
         source.wait_migration("completed")
         tool.end()
-    if digest(image) != digest(source.ram):
+    if digest(image) not in [digest(ram) for ram in source.rams]:
         raise QemuError("the RAM image is not the source's RAM")
     dest = bench.qemu(machine, "-S", "-incoming", f"exec:cat {stream}")
     check_arrival(bench, source, dest, running, stream)

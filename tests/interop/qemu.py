@@ -14,22 +14,21 @@ class QemuError(Exception):
 
 
 class Qemu:
-    """One QEMU. Its serial port is a file in the folder; its RAM, too, or a file that stays. The prefix is
-    a command that runs it."""
+    """One QEMU. Its serial port is a file in the folder; its RAM, too, or a file that stays; a file a NUMA
+    node. The prefix is a command that runs it."""
 
     def __init__(self, folder, name, machine, firmware=None, mem_mib=16, args=(), program=None,
-                 prefix=(), ram=None, prealloc=False):
+                 prefix=(), ram=None, prealloc=False, nodes=1):
         self.name, self.machine = name, machine
-        self.ram = ram or os.path.join(folder, name + ".ram")
+        self.rams = [ram] if ram else [os.path.join(folder, f"{name}.ram{node}") for node in range(nodes)]
+        self.ram = self.rams[0]
         self.serial = os.path.join(folder, name + ".serial")
         self.log = os.path.join(folder, name + ".log")
         self.qmp = os.path.join(folder, name + ".qmp")
-        self.own = [self.serial, self.qmp] + ([] if ram else [self.ram])
+        self.own = [self.serial, self.qmp] + ([] if ram else self.rams)
         command = [program or os.environ.get("QEMU", "qemu-system-x86_64"),
-                   "-machine", f"{machine},accel=tcg,memory-backend=mem", "-m", str(mem_mib),
-                   "-object", f"memory-backend-file,id=mem,size={mem_mib}M,mem-path={self.ram},share=on"
-                   + (",prealloc=on" if prealloc else ""),
-                   "-rtc", "base=2020-01-01,clock=vm",  # stands still with the guest
+                   "-machine", f"{machine},accel=tcg" + (",memory-backend=mem0" if nodes == 1 else ""),
+                   "-m", str(mem_mib), *self._memory(mem_mib // nodes, prealloc), "-rtc", "base=2020-01-01,clock=vm",  # stands still with the guest
                    "-nodefaults", "-display", "none", "-vga", "none",
                    "-chardev", f"file,id=serial,path={self.serial}", "-serial", "chardev:serial",
                    "-qmp", f"unix:{self.qmp},server=on,wait=off"]
@@ -46,6 +45,15 @@ class Qemu:
         except Exception:
             self.kill()
             raise
+
+    def _memory(self, mib, prealloc):
+        """What stands behind the guest's RAM."""
+        for node, path in enumerate(self.rams):
+            yield "-object"
+            yield (f"memory-backend-file,id=mem{node},size={mib}M,mem-path={path},share=on"
+                   f"{',prealloc=on' if prealloc else ''}")
+            if len(self.rams) > 1:
+                yield from ("-numa", f"node,memdev=mem{node}")
 
     def _connect(self, path):
         end = time.monotonic() + DEADLINE_S
