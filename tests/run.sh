@@ -12,8 +12,8 @@ usage()
     cat <<'END'
 usage: tests/run.sh [--keep]
 
-Builds a copy of the source and runs make check, the unit tests and those of the tools' input with the address
-and undefined sanitizers too, and a move in a guest with soft-RoCE. A line a test; the last one is "N passed, N failed, N skipped". Exit status 0
+Builds a copy of the source and runs what make check does, the unit tests, hostile peers and tests of the tools'
+input with the address and undefined sanitizers, and a move in a guest with soft-RoCE. A line a test; the last one is "N passed, N failed, N skipped". Exit status 0
 only if something passed and nothing failed. As root it installs the packages that are missing.
 
   --keep   keep the build trees
@@ -37,8 +37,12 @@ export RMIG_TEST_SLACK_MS=20000 RMIG_MUTATIONS=20000 CK_EXCLUDE_TAGS=speed
 
 begin
 step "packages" "$top/tools/install-deps.sh" --gate
-build plain --enable-werror CFLAGS='-O1 -g1' || closing
-make_check plain check
+# the unit tests and the hostile peers have their turn with the sanitizers, which see more
+# shellcheck disable=SC2016 # for make
+plain=('check_PROGRAMS=$(TEST_HELPERS) tests/unit/check_rdma_amid'
+    'TESTS=tests/unit/check_rdma_amid $(filter-out %/test-hostile,$(SYSTEM_TESTS))')
+{ build_product plain --enable-werror CFLAGS='-O1 -g1' && build_tests plain "${plain[0]}"; } || closing
+make_check plain check "${plain[@]}"
 abs_top_builddir=$work/plain tap softroce "$work/src/tests/softroce/smoke.sh"
 if build sanitized --enable-sanitizers=address,undefined CFLAGS='-O1 -g1'; then
     # a fault stays a signal, as tests of signal handlers want it

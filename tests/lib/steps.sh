@@ -106,11 +106,16 @@ build_product()
 # build NAME ARGUMENT...: the tests too
 build()
 {
-    local dir=$work/$1
-    build_product "$@" || return 1
+    build_product "$@" && build_tests "$1"
+}
+
+# build_tests NAME ARGUMENT...: of the build NAME; the arguments are for make
+build_tests()
+{
+    local name=$1
     shift
     # compiled in half the time, and not what is tested
-    step "build the tests $*" make -s -C "$dir" "-j$jobs" check TESTS= CFLAGS='-O0 -g1'
+    step "build the tests, $name" make -s -C "$work/$name" "-j$jobs" check TESTS= CFLAGS='-O0 -g1' "$@"
 }
 
 # make_check NAME TARGET ARGUMENT...: make check, or another target of its kind, of the build NAME: a line
