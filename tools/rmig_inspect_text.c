@@ -137,29 +137,36 @@ static void print_field(void *opaque, const struct field *field)
         printf(" = %s\n", fields_text(text, sizeof(text), field));
 }
 
-static void print_device(struct walk *walk, const struct walk_device *d, const char *fields,
+/* Returns: does its name match the pattern fields, if there is one? */
+static bool print_device(struct walk *walk, const struct walk_device *d, const char *fields,
                          uint32_t *left_p)
 {
+    bool matches = fields && fnmatch(fields, d->name, 0) == 0;
+
     if (d->found == WALK_NOT_FOUND)
         printf("  %#12llx  %10s", (ull)d->at, "not known");
     else
         printf("  %#12llx  %10llu", (ull)d->at, (ull)d->body_bytes);
     printf("  %4u  %8u  %7u  %s%s\n", d->id, d->instance, d->version, d->name,
            d->found == WALK_BY_FOOTER ? "  (by its footer)" : "");
-    if (fields && d->found == WALK_BY_DESCRIPTION && fnmatch(fields, d->name, 0) == 0)
+    if (matches && d->found == WALK_BY_DESCRIPTION)
         (void)fields_visit(walk, d, left_p, print_field, NULL);
+    return matches;
 }
 
 static void print_devices(struct walk *walk, const char *fields)
 {
     uint32_t left = FIELDS_MAX;
+    bool any = false;
 
     if (walk->devices.count == 0)
         return;
     printf("\nDevices (%u)\n  %12s  %10s  %4s  %8s  %7s  Name\n", walk->devices.count, "Offset",
            "State", "Id", "Instance", "Version");
     for (uint32_t i = 0; i < walk->devices.count; i++)
-        print_device(walk, &walk->devices.items[i], fields, &left);
+        any = print_device(walk, &walk->devices.items[i], fields, &left) || any;
+    if (fields && !any)
+        printf("  No device has a name that matches %s.\n", fields);
     if (left == 0)
         printf("  Of the fields %u are shown.\n", FIELDS_MAX);
 }

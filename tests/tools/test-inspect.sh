@@ -38,6 +38,8 @@ said "$scratch/out" ' 0x100000 .* mem$'
 said "$scratch/out" '^ +0x[0-9a-f]+ +subsection +fw_cfg/dma, version 0$'
 said "$scratch/out" '^ +0x[0-9a-f]+ +uint64 +fw_cfg/dma\.dma_addr = 0x0$'
 ! grep -q 'cpu_ticks_offset' "$scratch/out" || fault "fields that nobody asked for"
+inspect 0 "$streams/qemu-ignore-shared" --fields='no*such' </dev/null
+grep -Fqx '  No device has a name that matches no*such.' "$scratch/out" || fault "not told of a name that no device has"
 inspect 0 "$streams/qemu-microvm" --json="$scratch/json" </dev/null
 said "$scratch/out" 'Machine:'
 said "$scratch/json" '"machine": "microvm"'
