@@ -385,13 +385,15 @@ typedef int (*admit_fn)(const struct rmig_rdma_conn *conn, const struct rmig_wir
 /* Somebody who is no source of ours must not cost us the one that is on its way. */
 static void turn_away(struct rmig_rdma_verbs *verbs, const struct rmig_err *why)
 {
+    uint8_t reason[RMIG_WIRE_REASON_MAX_BYTES];
     char text[RMIG_ADDRESS_TEXT_BYTES];
     struct sockaddr_storage addr;
 
     rmig_rdma_verbs_peer_address(verbs, &addr);
     rmig_address_text((struct sockaddr *)&addr, sizeof(addr), text);
     rmig_log(RMIG_LOG_WARNING, "RDMA connection from %s turned away: %s", text, why->msg);
-    (void)rmig_rdma_verbs_reject(verbs, NULL, 0, NULL);
+    (void)rmig_rdma_verbs_reject(verbs, reason,
+                                 (uint8_t)rmig_wire_encode_reason(reason, why->msg), NULL);
     rmig_rdma_verbs_close(verbs);
 }
 

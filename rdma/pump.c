@@ -184,6 +184,22 @@ static int poll_completions(struct rmig_rdma_pump *pump)
 /* IB_CM_REJ_INVALID_SERVICE_ID (InfiniBand Architecture Specification, vol. 1, 12.6.7.2). */
 #define CM_REJECT_NO_LISTENER 8
 
+static void rejected(const struct rmig_rdma_pump *pump, const struct rmig_rdma_cm_event *event,
+                     struct rmig_err *err)
+{
+    char why[RMIG_WIRE_REASON_MAX_BYTES];
+
+    if (rmig_wire_decode_reason(event->private_data, event->private_data_len_bytes, why))
+        rmig_err_set(err, -ECONNREFUSED, "peer %s refused the RDMA connection: \"%s\" while %s",
+                     pump->peer, why, pump->doing);
+    else
+        rmig_err_set(err, -ECONNREFUSED,
+                     "peer %s refused the RDMA connection (CM reject reason %d%s) while %s",
+                     pump->peer, event->status,
+                     event->status == CM_REJECT_NO_LISTENER ? ": nobody listens there" : "",
+                     pump->doing);
+}
+
 static void cm_failure(struct rmig_rdma_pump *pump, const struct rmig_rdma_cm_event *event)
 {
     struct rmig_err err = RMIG_ERR_INIT;
@@ -191,11 +207,7 @@ static void cm_failure(struct rmig_rdma_pump *pump, const struct rmig_rdma_cm_ev
 
     switch (event->type) {
     case RMIG_RDMA_CM_REJECTED:
-        rmig_err_set(&err, -ECONNREFUSED,
-                     "peer %s refused the RDMA connection (CM reject reason %d%s) while %s", pump->peer,
-                     event->status,
-                     event->status == CM_REJECT_NO_LISTENER ? ": nobody listens there" : "",
-                     pump->doing);
+        rejected(pump, event, &err);
         break;
     case RMIG_RDMA_CM_ADDR_ERROR:
         rmig_err_set(&err, code, "no RDMA path to %s: address resolution: %s while %s", pump->peer,

@@ -161,6 +161,31 @@ int rmig_wire_decode_private(const uint8_t *buf, size_t len_bytes,
     return 0;
 }
 
+static const char reason_begins[] = "rmig: ";
+#define REASON_BEGINS_BYTES (sizeof(reason_begins) - 1)
+
+size_t rmig_wire_encode_reason(uint8_t *buf, const char *why)
+{
+    size_t len = strnlen(why, RMIG_WIRE_REASON_MAX_BYTES - REASON_BEGINS_BYTES);
+
+    memcpy(buf, reason_begins, REASON_BEGINS_BYTES);
+    memcpy(buf + REASON_BEGINS_BYTES, why, len);
+    return REASON_BEGINS_BYTES + len;
+}
+
+bool rmig_wire_decode_reason(const uint8_t *buf, size_t len_bytes,
+                             char text[RMIG_WIRE_REASON_MAX_BYTES])
+{
+    size_t n = 0;
+
+    if (len_bytes <= REASON_BEGINS_BYTES || memcmp(buf, reason_begins, REASON_BEGINS_BYTES) != 0)
+        return false;
+    for (size_t i = REASON_BEGINS_BYTES; i < len_bytes && i < RMIG_WIRE_REASON_MAX_BYTES && buf[i]; i++)
+        text[n++] = buf[i] >= ' ' && buf[i] <= '~' ? (char)buf[i] : '?';
+    text[n] = '\0';
+    return n > 0;
+}
+
 void rmig_wire_encode_block(uint8_t *buf, const struct rmig_wire_block *block)
 {
     rmig_store_be64(buf, block->remote_addr);

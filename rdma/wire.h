@@ -12,6 +12,7 @@
 #ifndef RDMA_WIRE_H
 #define RDMA_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <rmig/error.h>
@@ -96,6 +97,17 @@ struct rmig_wire_private {
     (RMIG_WIRE_PRIVATE_DATA_BYTES + RMIG_WIRE_PRIVATE_LANES_BYTES + RMIG_WIRE_PRIVATE_BUDGET_BYTES)
 /* Writes RMIG_WIRE_PRIVATE_MAX_BYTES at most. Returns: the bytes written. */
 size_t rmig_wire_encode_private(uint8_t *buf, const struct rmig_wire_private *priv);
+/*
+ * Private data of a rejection: "rmig: " and a sentence for people, not terminated, cut at the length that
+ * InfiniBand allows. A stock QEMU sends none and looks at none.
+ */
+#define RMIG_WIRE_REASON_MAX_BYTES 148u
+/* Writes RMIG_WIRE_REASON_MAX_BYTES at most. Returns: the bytes written. */
+size_t rmig_wire_encode_reason(uint8_t *buf, const char *why);
+/* What cannot be printed is a question mark in text, which is terminated. Returns: is it such a reason? */
+bool rmig_wire_decode_reason(const uint8_t *buf, size_t len_bytes,
+                             char text[RMIG_WIRE_REASON_MAX_BYTES]);
+
 /* Unknown flags are masked away. Returns: 0; -EPROTO too short, other version, bad lane figures. */
 int rmig_wire_decode_private(const uint8_t *buf, size_t len_bytes,
                              struct rmig_wire_private *priv_p, struct rmig_err *err);

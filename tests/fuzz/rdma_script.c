@@ -498,6 +498,7 @@ void rdma_script_wire(const uint8_t *data, size_t size)
     struct rmig_wire_private priv;
     uint8_t again[RMIG_WIRE_BLOCK_BYTES];
     uint8_t *exact = malloc(size ? size : 1); /* so that reading beyond it is seen */
+    char reason[RMIG_WIRE_REASON_MAX_BYTES];
 
     must(exact != NULL, "memory");
     memcpy(exact, data, size);
@@ -510,6 +511,8 @@ void rdma_script_wire(const uint8_t *data, size_t size)
     }
     if (rmig_wire_decode_private(exact, size, &priv, &perr) == 0)
         must(priv.lane < priv.nlanes && priv.nlanes <= RMIG_WIRE_LANES_MAX, "lanes");
+    if (rmig_wire_decode_reason(exact, size, reason))
+        must(reason[0] && strlen(reason) < sizeof(reason), "reason");
     if (size >= RMIG_WIRE_BLOCK_BYTES) {
         struct rmig_wire_block block;
         struct rmig_wire_register reg;

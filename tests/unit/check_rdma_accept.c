@@ -133,6 +133,7 @@ END_TEST
 START_TEST(accept__pin_all_against_a_budget_is_turned_away)
 {
     static const uint8_t pin_all[8] = {0, 0, 0, 1, 0, 0, 0, 1};
+    char said[RMIG_WIRE_REASON_MAX_BYTES];
     struct raw_peer *bad, *good;
     struct task task;
 
@@ -143,6 +144,9 @@ START_TEST(accept__pin_all_against_a_budget_is_turned_away)
     ck_assert_int_eq(raw_established(bad, 60000), -ECONNREFUSED);
     ck_assert(task_runs(&task, 20));
     ck_assert_msg(strstr(logged, "pin budget of 8.0 MiB"), "%s", logged);
+    ck_assert(rmig_wire_decode_reason(raw_private(bad)->private_data,
+                                      raw_private(bad)->private_data_len_bytes, said));
+    ck_assert_msg(strstr(said, "pin budget of 8.0 MiB"), "%s", said);
     raw_close(bad);
     good = ask(NULL, 0);
     ck_assert_int_eq(raw_established(good, 60000), 0);

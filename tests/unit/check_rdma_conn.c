@@ -209,6 +209,25 @@ START_TEST(connect__refusal_is_told)
 }
 END_TEST
 
+/* By one of our kind: in its own words. */
+START_TEST(connect__reason_of_a_refusal_is_told)
+{
+    static const char why[] = "rmig: it asks for too much";
+    struct raw_opts opts = { .private_data = why, .private_data_len_bytes = sizeof(why) - 1,
+                             .rnr_retry_count = 7, .ack_timeout = 10 };
+    struct raw_peer *peer;
+    struct task task;
+
+    listen_there();
+    task_start(&task, connect_one, NULL);
+    ck_assert_int_eq(raw_take_request(there, &opts, 1000, &peer), 0);
+    ck_assert_int_eq(raw_reject_request(peer), 0);
+    raw_close(peer);
+    ck_assert_failed(task_join(&task, 60000), -ECONNREFUSED, &task.err, "\"it asks for too much\"");
+    raw_listener_close(there);
+}
+END_TEST
+
 START_TEST(connect__every_cm_event_in_every_state)
 {
     static const enum api states[] = { API_resolve_addr, API_resolve_route, API_connect };
@@ -559,6 +578,7 @@ Suite *rdma_conn_suite(void)
     tcase_add_test(source, connect__flags_that_were_not_asked_for_are_ignored);
     tcase_add_test(source, connect__nobody_listening_or_no_device);
     tcase_add_loop_test(source, connect__refusal_is_told, 0, 2);
+    tcase_add_test(source, connect__reason_of_a_refusal_is_told);
     tcase_add_loop_test(source, connect__every_cm_event_in_every_state, 0, 3 * CM_CASES);
     tcase_add_test(source, connect__silent_network_ends_at_the_deadline);
     tcase_add_test(source, connect__cancel_ends_it_within_100_ms);

@@ -290,6 +290,53 @@ START_TEST(private__lanes_round_trip)
 }
 END_TEST
 
+/* Cut where it is too long, and ended by what the connection manager pads it with. */
+START_TEST(reason__arrives_as_it_was_said)
+{
+    uint8_t buf[RMIG_WIRE_REASON_MAX_BYTES] = { 0 };
+    char said[300], text[RMIG_WIRE_REASON_MAX_BYTES];
+
+    for (size_t n = 1; n < sizeof(said); n++) {
+        size_t most = sizeof(buf) - 6, len;
+
+        memset(said, 'x', n);
+        said[n] = '\0';
+        memset(buf, 0, sizeof(buf));
+        len = rmig_wire_encode_reason(buf, said);
+        ck_assert_uint_eq(len, 6 + (n < most ? n : most));
+        ck_assert(rmig_wire_decode_reason(buf, len, text));
+        ck_assert_uint_eq(strlen(text), n < most ? n : most);
+        ck_assert(rmig_wire_decode_reason(buf, sizeof(buf), text));
+        ck_assert_uint_eq(strlen(text), n < most ? n : most);
+        if (n == sizeof(said) - 1)
+            break;
+    }
+}
+END_TEST
+
+START_TEST(reason__what_cannot_be_printed_is_not)
+{
+    static const uint8_t bytes[] = { 'r', 'm', 'i', 'g', ':', ' ', 27, '[', '2', 'J', '\n', 200, 127, '~' };
+    char text[RMIG_WIRE_REASON_MAX_BYTES];
+
+    ck_assert(rmig_wire_decode_reason(bytes, sizeof(bytes), text));
+    ck_assert_str_eq(text, "?[2J???~");
+}
+END_TEST
+
+START_TEST(reason__of_another_kind_is_none)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } cases[] = { { NULL, 0 }, { "rmig: ", 6 }, { "rmig: \0why", 10 }, { "QEMU: why", 9 },
+                  { "rmig", 4 }, { "\0\0\0\1\0\0\0\0", 8 } };
+    char text[RMIG_WIRE_REASON_MAX_BYTES];
+
+    ck_assert(!rmig_wire_decode_reason((const uint8_t *)cases[_i].bytes, cases[_i].len, text));
+}
+END_TEST
+
 START_TEST(private__missing_or_short_is_EPROTO)
 {
     static const uint32_t flags[] = { 0, RMIG_WIRE_FLAG_LANES, RMIG_WIRE_FLAG_PIN_BUDGET,
@@ -651,6 +698,9 @@ Suite *rdma_wire_suite(void)
     suite_add_tcase(suite, priv);
     tcase_add_loop_test(priv, private__stock_bytes_are_as_captured, 0, 2);
     tcase_add_test(priv, private__lanes_round_trip);
+    tcase_add_test(priv, reason__arrives_as_it_was_said);
+    tcase_add_test(priv, reason__what_cannot_be_printed_is_not);
+    tcase_add_loop_test(priv, reason__of_another_kind_is_none, 0, 6);
     tcase_add_loop_test(priv, private__missing_or_short_is_EPROTO, 0, 4);
     tcase_add_loop_test(priv, private__other_version_is_EPROTO, 0, 4);
     tcase_add_test(priv, private__unknown_flags_are_masked);

@@ -113,6 +113,7 @@ void raw_poll(struct raw_peer *peer)
             peer->disconnected = true;
         } else if (event.type == RMIG_RDMA_CM_REJECTED) {
             peer->refused = true;
+            peer->heard = event;
         }
     }
     while ((n = rmig_rdma_verbs_poll(peer->verbs, wc, 16, NULL)) > 0)
