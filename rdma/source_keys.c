@@ -60,12 +60,15 @@ int rmig_rdma_source_admit(struct rmig_rdma_source *source, uint32_t block_index
 
 /* --- keys ------------------------------------------------------------------------------------- */
 
-/* Chunks that are worth a request: with a budget a part of it, so that the rest is written meanwhile. */
+/* Chunks that are worth a request. At first a single one, so that writing begins at once, then twice as many
+ * with each request; with a budget a part of it, so that the rest is written meanwhile. */
 static uint64_t group_chunks(const struct rmig_rdma_source *source)
 {
-    uint64_t part = rmig_max_u64(source->pins.nplaces / BUDGET_PART, 1);
+    uint64_t most = rmig_min_u64(UINT64_C(1) << source->nrequests, RMIG_SOURCE_ASK_CHUNKS);
 
-    return source->pins.nplaces ? rmig_min_u64(part, RMIG_SOURCE_ASK_CHUNKS) : RMIG_SOURCE_ASK_CHUNKS;
+    if (source->pins.nplaces == 0)
+        return most;
+    return rmig_min_u64(rmig_max_u64(source->pins.nplaces / BUDGET_PART, 1), most);
 }
 
 /* With a budget chunks come and go one by one. */
@@ -146,6 +149,7 @@ static int request_keys(struct rmig_rdma_source *source, struct rmig_err *err)
         source->wanted_chunks -= source->wants[i].nchunks;
     }
     source->nasked = n;
+    source->nrequests = (unsigned)rmig_min_u64(source->nrequests + 1, RMIG_SOURCE_ASK_CHUNKS);
     source->nwants -= n;
     memmove(source->wants, source->wants + n, source->nwants * sizeof(source->wants[0]));
     rc = rmig_rdma_ctrl_post(ctrl, slot, RMIG_WIRE_REGISTER_REQUEST, n,
