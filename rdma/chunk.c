@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "common/overflow.h"
 
 int rmig_rdma_chunks_init(struct rmig_rdma_chunks *chunks, struct rmig_rdma_verbs *verbs,
@@ -32,8 +33,11 @@ int rmig_rdma_chunks_init(struct rmig_rdma_chunks *chunks, struct rmig_rdma_verb
 
 void rmig_rdma_chunks_release(struct rmig_rdma_chunks *chunks)
 {
-    for (uint32_t i = 0; i < chunks->nregions; i++)
-        rmig_rdma_verbs_dereg_mr(&chunks->regions[i].mr);
+    struct rmig_err err = RMIG_ERR_INIT;
+
+    if (rmig_rdma_chunks_deregister_all(chunks, &err) < 0)
+        rmig_log(RMIG_LOG_WARNING, "RDMA: %u memory regions stay registered: %s", chunks->nregions,
+                 err.msg);
     free(chunks->regions);
     for (uint32_t i = 0; chunks->region_of && i < chunks->table->count; i++)
         free(chunks->region_of[i]);
@@ -133,24 +137,44 @@ int rmig_rdma_chunks_register(struct rmig_rdma_chunks *chunks, uint32_t block_in
     return 0;
 }
 
+/* The last region takes the place of the one that goes. */
+static int drop(struct rmig_rdma_chunks *chunks, uint32_t index, struct rmig_err *err)
+{
+    struct rmig_rdma_region *region = &chunks->regions[index];
+    uint32_t last = chunks->nregions - 1;
+    int rc = rmig_rdma_verbs_dereg_mr(&region->mr, err);
+
+    if (rc < 0)
+        return rmig_err_prefix(err, "RAM block %.64s, chunks from %llu on",
+                               chunks->table->items[region->block_index].name,
+                               (unsigned long long)region->first_chunk);
+    chunks->pinned_bytes -= pinned_bytes(chunks, region);
+    point_to(chunks, index, 0);
+    chunks->nregions = last;
+    if (index == last)
+        return 0;
+    *region = chunks->regions[last];
+    point_to(chunks, index, index + 1);
+    return 0;
+}
+
+int rmig_rdma_chunks_deregister_all(struct rmig_rdma_chunks *chunks, struct rmig_err *err)
+{
+    struct rmig_err first = RMIG_ERR_INIT;
+
+    for (uint32_t i = chunks->nregions; i-- > 0;)
+        (void)drop(chunks, i, first.code ? NULL : &first);
+    return first.code ? rmig_err_set(err, first.code, "%s", first.msg) : 0;
+}
+
 int rmig_rdma_chunks_deregister(struct rmig_rdma_chunks *chunks, uint32_t block_index,
                                 uint64_t first, uint64_t count, struct rmig_err *err)
 {
     const struct rmig_rdma_region *found = rmig_rdma_chunks_find(chunks, block_index, first);
-    uint32_t index, last = chunks->nregions - 1;
 
     if (!found || found->first_chunk != first || found->nchunks != count)
         return rmig_err_set(err, -ENOENT, "RAM block %.64s: chunks %llu to %llu are no region",
                             chunks->table->items[block_index].name, (unsigned long long)first,
                             (unsigned long long)(first + count - 1));
-    index = (uint32_t)(found - chunks->regions);
-    rmig_rdma_verbs_dereg_mr(&chunks->regions[index].mr);
-    chunks->pinned_bytes -= pinned_bytes(chunks, found);
-    point_to(chunks, index, 0);
-    chunks->nregions = last;
-    if (index == last)
-        return 0;
-    chunks->regions[index] = chunks->regions[last];
-    point_to(chunks, index, index + 1);
-    return 0;
+    return drop(chunks, (uint32_t)(found - chunks->regions), err);
 }

@@ -59,7 +59,11 @@ int rmig_rdma_chunks_init(struct rmig_rdma_chunks *chunks, struct rmig_rdma_verb
                           const struct rmig_blocks *table, unsigned access,
                           uint64_t budget_bytes, struct rmig_err *err);
 
-/* Deregister everything. Fine on a zeroed object. */
+/* Deregister every region. Fine on a zeroed object. Returns: 0; the first -errno of verbs, and the regions
+ * that could not be deregistered are there still, and counted as pinned. */
+int rmig_rdma_chunks_deregister_all(struct rmig_rdma_chunks *chunks, struct rmig_err *err);
+
+/* The same, and frees the object, whatever comes of it: it is logged. Requires: no queue pair is left. */
 void rmig_rdma_chunks_release(struct rmig_rdma_chunks *chunks);
 
 /*
@@ -72,7 +76,7 @@ int rmig_rdma_chunks_register(struct rmig_rdma_chunks *chunks, uint32_t block_in
                               const struct rmig_rdma_region **region_p, struct rmig_err *err);
 
 /* Deregister the region that covers exactly [first, first + count) of a block. Requires: index and
- * range are inside. Returns: 0; -ENOENT there is no such region. */
+ * range are inside. Returns: 0; -ENOENT there is no such region; -errno of verbs, it is there still. */
 int rmig_rdma_chunks_deregister(struct rmig_rdma_chunks *chunks, uint32_t block_index,
                                 uint64_t first, uint64_t count, struct rmig_err *err);
 

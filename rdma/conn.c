@@ -442,11 +442,19 @@ static int wait_request(struct rmig_rdma_conn *conn, struct rmig_rdma_listener *
                         struct rmig_rdma_verbs **verbs_p, struct rmig_wire_private *priv_p,
                         struct rmig_err *err)
 {
-    for (;;) {
+    for (bool again = false;; again = true) {
         struct rmig_err why = RMIG_ERR_INIT;
         struct rmig_rdma_cm_event event;
         struct rmig_rdma_verbs *verbs;
-        int rc = take_request(conn, l, cancel_fd, deadline_ns, &verbs, &event, err);
+        int rc;
+
+        /* One stranger after another: their requests end no wait, and lanes want to be heard. */
+        if (again && rmig_now_ns() >= deadline_ns)
+            return rmig_err_set(err, -ETIMEDOUT, "timed out while waiting for a source to connect");
+        if (again && conn->pump.nlanes &&
+            (rc = rmig_rdma_pump_breathe(&conn->pump, "connecting its other queue pairs", err)) < 0)
+            return rc;
+        rc = take_request(conn, l, cancel_fd, deadline_ns, &verbs, &event, err);
 
         if (rc < 0)
             return rc;
@@ -608,6 +616,8 @@ int rmig_rdma_conn_wait_marks(struct rmig_rdma_conn *conn, struct rmig_err *err)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+#define HANGING_UP "waiting for the peer to hang up"
+
 /* In order, that is: a peer that hangs up with a message undelivered has failed. */
 static bool has_hung_up(void *arg)
 {
@@ -616,20 +626,20 @@ static bool has_hung_up(void *arg)
     return conn->pump.disconnected && rmig_rdma_ctrl_all_delivered(&conn->ctrl);
 }
 
-static bool has_read_all(void *arg)
+/* By that READY alone: one of our kind that hangs up without it has died with what it was sent. */
+static bool has_everything(void *arg)
 {
     const struct rmig_rdma_conn *conn = arg;
 
-    return conn->ctrl.credits > 0 || has_hung_up(arg);
+    return conn->ctrl.credits > 0;
 }
 
 static int wait_end(struct rmig_rdma_conn *conn, bool (*is_over)(void *arg), uint32_t most_ms,
-                    struct rmig_err *err)
+                    const char *what, struct rmig_err *err)
 {
-    conn->pump.hears_out = true;
     return rmig_rdma_pump_until(&conn->pump, is_over, conn,
                                 rmig_deadline_ns(rmig_min_u64(conn->idle_timeout_ms, most_ms)),
-                                "waiting for the destination to hang up", err);
+                                what, err);
 }
 
 /* A stock QEMU may be long in hanging up once its guest runs; it has the stream's last message by
@@ -639,10 +649,13 @@ int rmig_rdma_conn_wait_disconnect(struct rmig_rdma_conn *conn, struct rmig_err 
 {
     struct rmig_err e = RMIG_ERR_INIT;
     bool stock = !conn->multi_register;
-    int rc = stock ? 0 : wait_end(conn, has_read_all, UINT32_MAX, &e);
+    int rc;
 
+    conn->pump.hears_out = stock;
+    rc = stock ? 0 : wait_end(conn, has_everything, UINT32_MAX,
+                              "waiting for the destination to say that it has everything", &e);
     if (rc == 0) {
-        rc = wait_end(conn, has_hung_up, stock ? STOCK_HANG_UP_MS : HANG_UP_MS, &e);
+        rc = wait_end(conn, has_hung_up, stock ? STOCK_HANG_UP_MS : HANG_UP_MS, HANGING_UP, &e);
         if (rc == -ETIMEDOUT)
             return 0;
     }
@@ -661,7 +674,7 @@ void rmig_rdma_conn_end_as_dest(struct rmig_rdma_conn *conn)
     if (conn->multi_register)
         rmig_rdma_ctrl_send_last_ready(&conn->ctrl);
     else
-        (void)wait_end(conn, has_gone, STOCK_HANG_UP_MS, NULL);
+        (void)wait_end(conn, has_gone, STOCK_HANG_UP_MS, HANGING_UP, NULL);
 }
 
 void rmig_rdma_conn_tear_down(struct rmig_rdma_conn *conn, bool failed)

@@ -113,8 +113,8 @@ int rmig_rdma_ctrl_init(struct rmig_rdma_ctrl *ctrl, struct rmig_rdma_pump *pump
 
 void rmig_rdma_ctrl_release(struct rmig_rdma_ctrl *ctrl)
 {
-    rmig_rdma_verbs_dereg_mr(&ctrl->recv_mr);
-    rmig_rdma_verbs_dereg_mr(&ctrl->send_mr);
+    (void)rmig_rdma_verbs_dereg_mr(&ctrl->recv_mr, NULL);
+    (void)rmig_rdma_verbs_dereg_mr(&ctrl->send_mr, NULL);
     free(ctrl->memory);
     ctrl->memory = NULL;
 }

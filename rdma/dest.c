@@ -30,6 +30,11 @@ void rmig_rdma_dest_init(struct rmig_rdma_dest *dest, struct rmig_rdma_conn *con
     dest->zero_range = zero_range;
 }
 
+int rmig_rdma_dest_revoke(struct rmig_rdma_dest *dest, struct rmig_err *err)
+{
+    return rmig_rdma_chunks_deregister_all(&dest->chunks, err);
+}
+
 void rmig_rdma_dest_release(struct rmig_rdma_dest *dest)
 {
     rmig_rdma_chunks_release(&dest->chunks);
@@ -306,7 +311,7 @@ static int unregister_one(struct rmig_rdma_dest *dest, const uint8_t *record, st
     if (rc < 0)
         return rc;
     rc = rmig_rdma_chunks_deregister(&dest->chunks, index, first, count, &cause);
-    return rc < 0 ? rmig_err_set(err, -EPROTO, "UNREGISTER_REQUEST: %s", cause.msg) : 0;
+    return rc < 0 ? rmig_err_set(err, rc == -ENOENT ? -EPROTO : rc, "UNREGISTER_REQUEST: %s", cause.msg) : 0;
 }
 
 static int on_unregister(struct rmig_rdma_dest *dest, const struct rmig_rdma_msg *msg,

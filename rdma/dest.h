@@ -33,6 +33,10 @@ struct rmig_rdma_dest {
 /* Requires: conn is an established destination. */
 void rmig_rdma_dest_init(struct rmig_rdma_dest *dest, struct rmig_rdma_conn *conn,
                          rmig_zero_range_fn zero_range);
+/* Takes back every key: what is written from now on is refused. Returns: 0; -errno, some of RAM is still open
+ * to the peer. */
+int rmig_rdma_dest_revoke(struct rmig_rdma_dest *dest, struct rmig_err *err);
+
 /* Deregisters everything. Requires: the queue pairs are gone. */
 void rmig_rdma_dest_release(struct rmig_rdma_dest *dest);
 

@@ -323,7 +323,9 @@ static int plugin_revoke(struct rmig_transport_conn *t, struct rmig_err *err)
         return rc;
     if (t->conn.is_source)
         return rmig_err_set(err, -EINVAL, "a source gives nothing up: it granted no access");
-    rmig_rdma_dest_release(&t->dest);
+    rc = rmig_rdma_dest_revoke(&t->dest, err);
+    if (rc < 0)
+        return rmig_err_prefix(err, "guest RAM cannot be taken back from the peer");
     t->revoked = true;
     return 0;
 }

@@ -573,11 +573,14 @@ int rmig_rdma_verbs_reg_mr(struct rmig_rdma_verbs *v, void *addr, uint64_t len_b
     return 0;
 }
 
-void rmig_rdma_verbs_dereg_mr(struct rmig_rdma_mr *mr)
+int rmig_rdma_verbs_dereg_mr(struct rmig_rdma_mr *mr, struct rmig_err *err)
 {
-    if (mr->handle)
-        ibv_dereg_mr(mr->handle);
+    int rc = mr->handle ? ibv_dereg_mr(mr->handle) : 0;
+
+    if (rc)
+        return verbs_error(err, rc, "ibv_dereg_mr");
     mr->handle = NULL;
+    return 0;
 }
 
 int rmig_rdma_verbs_post_recv(struct rmig_rdma_verbs *v, uint64_t wr_id, void *addr,

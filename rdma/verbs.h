@@ -194,8 +194,8 @@ enum rmig_rdma_access { RMIG_RDMA_READ_LOCAL, RMIG_RDMA_WRITE_LOCAL, RMIG_RDMA_W
 #define RMIG_RDMA_ON_DEMAND 0x100u
 int rmig_rdma_verbs_reg_mr(struct rmig_rdma_verbs *v, void *addr, uint64_t len_bytes,
                            unsigned access, struct rmig_rdma_mr *mr_p, struct rmig_err *err);
-/* Deregisters; a region without handle is fine. */
-void rmig_rdma_verbs_dereg_mr(struct rmig_rdma_mr *mr);
+/* Deregisters; a region without handle is fine. Returns: 0; -errno, and the region is there still. */
+int rmig_rdma_verbs_dereg_mr(struct rmig_rdma_mr *mr, struct rmig_err *err);
 int rmig_rdma_verbs_post_recv(struct rmig_rdma_verbs *v, uint64_t wr_id, void *addr,
                               uint32_t len_bytes, uint32_t lkey, struct rmig_err *err);
 /* One SEND, signalled. */

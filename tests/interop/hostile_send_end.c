@@ -90,7 +90,7 @@ static const struct hostile_case cases[] = {
      .relay = true, .play = error_before_the_last},
     {"S9/error-instead-of-the-end", "ECONNABORTED", "reported that it failed \\(ERROR message\\)",
      .play = error_instead_of_the_end},
-    {"S9/never-the-end", "ETIMEDOUT", "timed out while waiting for the destination to hang up",
+    {"S9/never-the-end", "ETIMEDOUT", "timed out while waiting for the destination to say",
      .option = "--progress-deadline=1", .play = never_the_end},
 };
 

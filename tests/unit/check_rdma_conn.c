@@ -384,10 +384,26 @@ START_TEST(wait_disconnect__peer_hangs_up)
 
     connect_pair(&f);
     f.conn.multi_register = true; /* one of our kind */
-    ck_assert_failed(rmig_rdma_conn_wait_disconnect(&f.conn, &err), -ETIMEDOUT, &err, "hang up");
+    ck_assert_failed(rmig_rdma_conn_wait_disconnect(&f.conn, &err), -ETIMEDOUT, &err,
+                     "say that it has everything");
+    ck_assert_int_eq(raw_say(f.peer, RMIG_WIRE_READY, 1, NULL, 0), 0);
     ck_assert_int_eq(raw_disconnect(f.peer), 0);
     memset(&err, 0, sizeof(err));
     ck_assert_done(rmig_rdma_conn_wait_disconnect(&f.conn, &err), &err);
+    source_fixture_release(&f);
+}
+END_TEST
+
+/* All was delivered to its device; it was killed before it had read it. */
+START_TEST(wait_disconnect__one_of_our_kind_that_does_not_say_so_has_not_everything)
+{
+    struct source_fixture f;
+
+    connect_pair(&f);
+    f.conn.multi_register = true;
+    ck_assert_int_eq(raw_disconnect(f.peer), 0);
+    ck_assert_failed(rmig_rdma_conn_wait_disconnect(&f.conn, &err), -ECONNRESET, &err,
+                     "hung up while waiting for the destination to say that it has everything");
     source_fixture_release(&f);
 }
 END_TEST
@@ -588,6 +604,8 @@ Suite *rdma_conn_suite(void)
     suite_add_tcase(suite, end);
     tcase_add_checked_fixture(end, setup, teardown);
     tcase_add_test(end, wait_disconnect__peer_hangs_up);
+    tcase_add_test(end,
+                   wait_disconnect__one_of_our_kind_that_does_not_say_so_has_not_everything);
     tcase_add_test(end, wait_disconnect__stock_peer_is_not_waited_for_long);
     tcase_add_test(end, wait_disconnect__ERROR_before_it_is_failure);
     tcase_add_test(end, wait_disconnect__message_that_was_never_delivered_is_failure);

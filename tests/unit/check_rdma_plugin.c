@@ -428,6 +428,29 @@ START_TEST(revoke__gives_up_every_region_and_keeps_the_channel)
 }
 END_TEST
 
+/* The guest may not run while a peer can write to its RAM. */
+START_TEST(revoke__a_region_that_stays_is_a_failure)
+{
+    struct task task;
+    struct ram copy;
+
+    ram_init(&copy, 1, lengths);
+    params.pin_all = true;
+    connect_both();
+    task_start(&task, exchange, NULL);
+    ck_assert_done(ops->hooks(to)->set_blocks(to, copy.blocks, 1, &err), &err);
+    ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_BLOCK_REG, "block0", &err), &err);
+    ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_HOOK, NULL, &err), &err);
+    ck_assert_done(task_join(&task, 60000), &task.err);
+    fabric_fail_call(FABRIC_PASSIVE, API_dereg_mr, 1, EBUSY);
+    ck_assert_failed(ops->revoke(to, &err), -EBUSY, &err, "block0");
+    memset(&err, 0, sizeof(err));
+    ck_assert_done(ops->revoke(to, &err), &err); /* it is tried again */
+    close_both();
+    ram_release(&copy);
+}
+END_TEST
+
 START_TEST(listener__polls_readable_when_a_source_asks)
 {
     struct pollfd fd = { .events = POLLIN };
@@ -455,7 +478,7 @@ START_TEST(finish__source_waits_for_the_destination)
 {
     params.idle_timeout_ms = 60;
     connect_both();
-    ck_assert_failed(ops->finish(from, &err), -ETIMEDOUT, &err, "hang up");
+    ck_assert_failed(ops->finish(from, &err), -ETIMEDOUT, &err, "say that it has everything");
     ops->close(to);
     to = NULL;
     memset(&err, 0, sizeof(err));
@@ -523,6 +546,7 @@ Suite *rdma_plugin_suite(void)
     tcase_add_loop_test(connection, hooks__after_the_end_are_ENOTCONN, 0, 2);
     tcase_add_test(connection, finish__destination_gives_up_every_region);
     tcase_add_test(connection, revoke__gives_up_every_region_and_keeps_the_channel);
+    tcase_add_test(connection, revoke__a_region_that_stays_is_a_failure);
     tcase_add_test(connection, listener__polls_readable_when_a_source_asks);
     tcase_add_test(connection, finish__source_waits_for_the_destination);
     tcase_add_test(connection, stats__stay_after_the_end_and_keep_to_their_size);

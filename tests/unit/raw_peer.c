@@ -340,9 +340,9 @@ void raw_close(struct raw_peer *peer)
     if (!peer)
         return;
     rmig_rdma_verbs_destroy_qp(peer->verbs);
-    rmig_rdma_verbs_dereg_mr(&peer->mr);
+    (void)rmig_rdma_verbs_dereg_mr(&peer->mr, NULL);
     for (unsigned i = 0; i < peer->nregions; i++)
-        rmig_rdma_verbs_dereg_mr(&peer->regions[i]);
+        (void)rmig_rdma_verbs_dereg_mr(&peer->regions[i], NULL);
     rmig_rdma_verbs_close(peer->verbs);
     free(peer->memory);
     free(peer);
