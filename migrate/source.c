@@ -128,12 +128,22 @@ static void on_window(void *opaque, const struct rmig_ram_stats *stats)
         s->expired = true;
 }
 
+/* A destination hears of a pass when it is over: long before it takes the silence for a failure. */
+static uint32_t window_ms(const struct rmig_source *s)
+{
+    uint32_t most_ms = s->opts.progress ? WINDOW_MS : 1000;
+
+    if (s->opts.idle_timeout_ms == 0)
+        return most_ms;
+    return (uint32_t)rmig_max_u64(rmig_min_u64(most_ms, s->opts.idle_timeout_ms / 4), 1);
+}
+
 static int start_save(struct rmig_source *s, struct rmig_err *err)
 {
     const struct rmig_save_opts opts = {
         .machine = s->opts.machine,
         .max_bandwidth_bytes_per_s = s->opts.max_bandwidth_bytes_per_s,
-        .window_ms = s->opts.progress ? WINDOW_MS : 0,
+        .window_ms = window_ms(s),
         .cancel = s->move.cancel,
         .progress = on_window,
         .progress_opaque = s,
@@ -503,6 +513,10 @@ static int work(struct rmig_move *move, struct rmig_err *err)
 
     if (rc == 0 && s->link.out) {
         rc = let_go(s, &why);
+        if (rc < 0 && rc != -EREMOTEIO) {
+            rmig_switchover_ask_why(&s->link, &why);
+            rc = why.code;
+        }
         if (rc < 0 && rc != -EREMOTEIO)
             rc = in_doubt(s, &why, err);
         else if (rc == 0)

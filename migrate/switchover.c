@@ -6,7 +6,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "common/bytes.h"
 #include "common/overflow.h"
 
 #define WHY_MS 100
@@ -99,9 +101,15 @@ int rmig_switchover_await_prepared(struct rmig_link *link, struct rmig_err *err)
 
 int rmig_switchover_put_go(struct rmig_link *link, struct rmig_err *err)
 {
+    struct rmig_err why = RMIG_ERR_INIT;
+    int rc;
+
     rmig_out_put_be32(link->out, RMIG_SWITCHOVER_GO);
     rmig_out_flush(link->out);
-    return rmig_out_error(link->out, err);
+    rc = rmig_out_error(link->out, &why);
+    if (rc == -ECONNABORTED && link->conn)
+        return rmig_err_set(err, -EREMOTEIO, "instead of taking the go-ahead: %s", why.msg);
+    return rc < 0 ? rmig_err_set(err, rc, "%s", why.msg) : 0;
 }
 
 int rmig_switchover_await_started(struct rmig_link *link, struct rmig_err *err)
@@ -181,14 +189,16 @@ void rmig_switchover_say_started(struct rmig_link *link, bool answers)
     (void)rmig_link_finish(link, NULL);
 }
 
+/* Past the stream, which takes nothing once the move is cancelled, and without waiting. */
 void rmig_switchover_refuse(struct rmig_link *link, const struct rmig_err *why)
 {
-    char text[WHY_MAX + 1];
+    uint8_t bytes[4 + 1 + WHY_MAX];
+    size_t len = strnlen(why->msg, WHY_MAX);
 
-    if (!link->answer)
-        return; /* a transport says so when it is closed */
-    snprintf(text, sizeof(text), "%s", why->msg);
-    rmig_out_put_be32(link->answer, RMIG_SWITCHOVER_REFUSED);
-    rmig_out_put_counted_string(link->answer, text);
-    rmig_out_flush(link->answer);
+    if (!link->answer || rmig_out_error(link->answer, NULL) < 0)
+        return; /* a transport says so when it is closed; a word that was cut takes none behind it */
+    rmig_store_be32(bytes, RMIG_SWITCHOVER_REFUSED);
+    bytes[4] = (uint8_t)len;
+    memcpy(bytes + 5, why->msg, len);
+    (void)send(rmig_out_fd(link->answer), bytes, 5 + len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

@@ -483,6 +483,26 @@ START_TEST(cancel__before_run_is_kept)
 }
 END_TEST
 
+static void dest_gives_up(void *unused, const struct rmig_move_status *status)
+{
+    (void)unused;
+    if (status->state != RMIG_MOVE_COMMITTED || dest_state() == RMIG_MOVE_FAILED)
+        return;
+    ck_assert_int_eq(rmig_dest_cancel(dest), 0);
+    while (dest_state() != RMIG_MOVE_FAILED)
+        sleep_ms(1);
+}
+
+/* It has everything, and is cancelled before the go-ahead comes: it says so, and there is no doubt. */
+START_TEST(cancel__of_the_destination_at_the_go_ahead_leaves_no_doubt)
+{
+    source_opts.progress = dest_gives_up;
+    run_both();
+    ck_assert_int_eq(dest_rc, -ECANCELED);
+    assert_stayed(-EREMOTEIO, said("cancelled"));
+}
+END_TEST
+
 static void cancel_both_in_vain(void *unused)
 {
     (void)unused;
@@ -661,6 +681,7 @@ int main(void)
     tcase_add_test(tc, fail__other_memory_there);
     tcase_add_loop_test(tc, cancel__before_the_go_ahead_the_guest_stays, 0, 4);
     tcase_add_test(tc, cancel__before_run_is_kept);
+    tcase_add_test(tc, cancel__of_the_destination_at_the_go_ahead_leaves_no_doubt);
     tcase_add_test(tc, cancel__after_the_go_ahead_comes_too_late);
     tcase_add_test(tc, doubt__no_answer_to_the_go_ahead);
     if (!rdma_addr()) {
