@@ -85,7 +85,7 @@ int rmig_save_new(struct rmig_save **save_p, struct rmig_out *out, const struct 
     if (rc == 0)
         rc = rmig_blocks_init(&save->blocks, blocks, nblocks, err);
     if (rc == 0)
-        rc = rmig_pages_init(&save->pages, &save->blocks, !save->opts.start_clean, err);
+        rc = rmig_pages_init(&save->pages, &save->blocks, true, err);
     if (rc < 0) {
         rmig_save_free(save);
         return rc;

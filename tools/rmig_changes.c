@@ -114,6 +114,16 @@ static int mark_block(struct changes *changes, struct rmig_save *save, uint32_t 
     return 0;
 }
 
+uint64_t changes_zero_pages(const struct changes *changes)
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < changes->ram->nblocks; i++)
+        for (uint64_t page = 0; page < changes->ram->blocks[i].len_bytes / RMIG_PAGE_BYTES; page++)
+            count += changes->hashes[i][page] == 0;
+    return count;
+}
+
 int changes_mark(struct changes *changes, struct rmig_save *save, struct rmig_cancel *cancel,
                  struct rmig_err *err)
 {

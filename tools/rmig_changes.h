@@ -25,6 +25,9 @@ int changes_init(struct changes *changes, const struct guest_ram *ram, struct rm
 int changes_mark(struct changes *changes, struct rmig_save *save, struct rmig_cancel *cancel,
                  struct rmig_err *err);
 
+/** Pages that were zero when they were last looked at. */
+uint64_t changes_zero_pages(const struct changes *changes);
+
 /** Fine on zeroed memory. */
 void changes_release(struct changes *changes);
 

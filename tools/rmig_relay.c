@@ -222,7 +222,7 @@ static int layout(void *opaque, const struct rmig_layout *layout, const struct r
 {
     struct relay *r = opaque;
     struct rmig_save_opts opts = {
-        .start_clean = true,
+        .window_ms = link_window_ms(&r->out),
         .acknowledge = true,
         .cancel = r->common.link.cancel,
         .progress = report_progress,
@@ -304,11 +304,17 @@ static int tail(void *opaque, const void *data, size_t len_bytes, struct rmig_er
     r->ram.tail_bytes = len_bytes;
     rc = rmig_save_tail(r->save, data, len_bytes, err);
     r->report.out = *rmig_save_stats(r->save);
+    /* it said so of all that had not come yet, too */
+    r->report.out.zero_pages = r->changes.hashes ? changes_zero_pages(&r->changes)
+                                                 : r->report.in.zero_pages;
     r->report.wire_bytes = link_wire_bytes(&r->out);
     r->report.peak_pinned_bytes = link_peak_pinned_bytes(&r->in) + link_peak_pinned_bytes(&r->out);
     if (rc == 0)
         rc = link_finish(&r->out, err);
-    return rc == 0 ? 0 : rmig_err_prefix(err, "%.100s", r->out_uri);
+    if (rc < 0 && rc != -ECANCELED)
+        rmig_err_prefix(err, "the destination has not taken the guest, and may say why; the source has it, "
+                        "there cont has it run on");
+    return rc == 0 ? 0 : rmig_err_prefix(err, "%.60s", r->out_uri);
 }
 
 /* --- the move --------------------------------------------------------------------------------- */
@@ -361,7 +367,7 @@ static enum cmd_exit move(struct relay *r, struct rmig_err *err)
         return rc == -ECANCELED ? CMD_TRANSFER : CMD_CONNECT;
     rc = link_connect(&r->out, err);
     if (rc < 0)
-        return cmd_link_status(rc);
+        return cmd_link_status(&r->out, rc);
     report_note(&r->report, "source and destination are there");
     report_begin(&r->report);
     rc = end_of(r, pass_on(r, err), err);
@@ -371,15 +377,22 @@ static enum cmd_exit move(struct relay *r, struct rmig_err *err)
 
 static enum cmd_exit prepare(struct relay *r, struct rmig_err *err)
 {
+    struct rmig_uri in, out;
+    const struct named_file files[] = {{"IN-URI", cmd_uri_file(r->in_uri, &in), false},
+                                       {"OUT-URI", cmd_uri_file(r->out_uri, &out), true}};
     uint16_t port = 0;
-    int rc = link_init(&r->out, r->out_uri, &r->out_opts, err);
+    int rc = cmd_check_files(&r->common, files, 2, err);
 
-    if (rc == 0)
-        rc = link_init(&r->in, r->in_uri, &r->common.link, err);
+    if (rc < 0)
+        return CMD_USAGE;
+    rc = link_init(&r->out, r->out_uri, &r->out_opts, err);
+    if (rc < 0)
+        return cmd_link_status(&r->out, rc);
+    rc = link_init(&r->in, r->in_uri, &r->common.link, err);
     if (rc == 0)
         rc = link_listen(&r->in, &port, err);
     if (rc < 0)
-        return cmd_link_status(rc);
+        return cmd_link_status(&r->in, rc);
     report_listening(&r->report, r->in_uri, port);
     return CMD_OK;
 }

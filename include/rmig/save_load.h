@@ -78,8 +78,6 @@ struct rmig_save_opts {
     /** Of the rounds, not of the last pass; 0 = no limit; less than 40960 counts as that. */
     uint64_t max_bandwidth_bytes_per_s;
     uint32_t window_ms;                 /**< longest section of a round, or pass of the hooks; 0 = 1000 */
-    /** No page starts dirty: the destination's memory reads zero, and only what is marked is sent. */
-    bool start_clean;
     /**
      * Have the destination say, over a channel that leads both ways (tcp, unix), that it has loaded
      * everything: the end of the move waits for it. Channels that lead one way go without.

@@ -295,37 +295,6 @@ START_TEST(placed__refusal_ends_the_load)
 }
 END_TEST
 
-/* Marked pages alone come over, and the page counts say so. */
-START_TEST(start_clean__only_marked_pages_are_sent)
-{
-    const struct rmig_save_opts save_opts = {.start_clean = true};
-    struct rmig_save *save = NULL;
-    struct messages stream;
-    struct rmig_out *out;
-    struct guest source;
-
-    guest_init(&source, 1, 4 * RMIG_PAGE_BYTES);
-    guest_fill(&source, 0, 0, 4, 1);
-    messages_init(&stream);
-    out = messages_out(&stream);
-    ck_assert_int_eq(rmig_save_new(&save, out, source.blocks, 1, &save_opts, NULL), 0);
-    ck_assert_uint_eq(rmig_save_stats(save)->remaining_pages, 0);
-    ck_assert_int_eq(rmig_save_setup(save, NULL), 0);
-    ck_assert_int_eq(rmig_save_mark_dirty(save, 0, RMIG_PAGE_BYTES, RMIG_PAGE_BYTES), 0);
-    ck_assert_int_eq(rmig_save_complete(save, NULL), 0);
-    ck_assert_uint_eq(rmig_save_stats(save)->normal_pages, 1);
-    ck_assert_int_eq(rmig_save_end(save, NULL), 0);
-    rmig_save_free(save);
-    ck_assert_int_eq(rmig_out_close(out, NULL), 0);
-    if (load_all(&stream, &none, &opts, NULL, NULL, &err) < 0)
-        ck_abort_msg("%s", err.msg);
-    ck_assert_mem_eq(guest_page(&made, 0, 1), guest_page(&source, 0, 1), RMIG_PAGE_BYTES);
-    ck_assert_uint_eq(guest_allocated_pages(&made, 0), 1);
-    messages_release(&stream);
-    guest_release(&source);
-}
-END_TEST
-
 Suite *hooks_layout_suite(void)
 {
     Suite *s = suite_create("layout");
@@ -344,7 +313,6 @@ Suite *hooks_layout_suite(void)
     tcase_add_test(tc, wrote__pages_and_what_became_zero);
     tcase_add_test(tc, placed__before_anything_else_is_read);
     tcase_add_test(tc, placed__refusal_ends_the_load);
-    tcase_add_test(tc, start_clean__only_marked_pages_are_sent);
     suite_add_tcase(s, tc);
     return s;
 }
