@@ -73,7 +73,10 @@ int rmig_endpoint_fd(int fd, mode_t type, uint32_t flags, const struct rmig_chan
 
     if (!c)
         return rmig_err_set(err, -ENOMEM, "fd:%d: out of memory", fd);
-    snprintf(c->io.label, sizeof(c->io.label), "fd:%d", fd);
+    if (opts && opts->label)
+        snprintf(c->io.label, sizeof(c->io.label), "%s", opts->label);
+    else
+        snprintf(c->io.label, sizeof(c->io.label), "fd:%d", fd);
     rc = rmig_fdio_init(&c->io, fd, type, opts, err);
     if (rc < 0) {
         free(c);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <rmig/transport.h>
 
 #define DEVICES "/sys/class/infiniband"
 #define GIDS_MAX 1024
@@ -43,21 +44,22 @@ static void list_devices(struct devices *devices)
 
 int bench_device_check(const struct bench_params *params, struct rmig_err *err)
 {
-    struct devices devices;
-    char all[160] = "";
+    const struct rmig_transport_params wanted = {
+        .struct_size = sizeof(wanted),
+        .device = params->device,
+        .device_port = params->ib_port,
+        .gid_index = params->gid_index,
+    };
+    struct rmig_transport *rdma = NULL;
+    int rc;
 
     if (!params->device[0])
         return 0;
-    list_devices(&devices);
-    for (int i = 0; i < devices.count; i++) {
-        if (!strcmp(devices.names[i], params->device))
-            return 0;
-        snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i ? ", " : "",
-                 devices.names[i]);
-    }
-    if (devices.count == 0)
-        return rmig_err_set(err, -ENODEV, "no RDMA device %s: this host has none", params->device);
-    return rmig_err_set(err, -ENODEV, "no RDMA device %s: there is %s", params->device, all);
+    rc = rmig_transport_load("rdma", &rdma, err);
+    if (rc == 0)
+        rc = rmig_transport_probe(rdma, &wanted, 0, err);
+    rmig_transport_unload(rdma);
+    return rc < 0 ? rmig_err_prefix(err, "--device=%.64s", params->device) : 0;
 }
 
 /* One line of a file of sysfs; false where it cannot be read, as an unused GID's type. */
@@ -136,10 +138,7 @@ int bench_device_address(const struct bench_params *params, char *buf, size_t le
                          struct rmig_err *err)
 {
     struct devices devices;
-    int rc = bench_device_check(params, err);
 
-    if (rc < 0)
-        return rc;
     list_devices(&devices);
     if (devices.count == 0)
         return rmig_err_set(err, -ENODEV, "no RDMA device: this host has none");

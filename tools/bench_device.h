@@ -8,8 +8,8 @@
 
 #include "tools/bench_params.h"
 
-/** Does params->device exist, where one is named? Returns: 0; -ENODEV naming it and those that do.
- */
+/** Can params->device be used, where one is named? Returns: 0; -ENODEV naming it and those that there are;
+ * what else rmig_transport_probe() finds. */
 int bench_device_check(const struct bench_params *params, struct rmig_err *err);
 
 /**

@@ -18,6 +18,7 @@
 #define PREALLOC_BYTES_PER_MS 100000u
 #define REPLY_MAX_MS 3600000u
 #define ABORTED_MS 10000
+#define TIMED_OUT_MS 500
 #define LOADED_MS 10000
 /* Giving up pinned memory takes the destination its time too. */
 #define LOADED_BYTES_PER_MS 500000u
@@ -167,6 +168,12 @@ static void take_figures(struct move *m)
     r->unsaid_pages = status.unsaid_bytes / RMIG_PAGE_BYTES;
 }
 
+/* The clocks of a thread and of the whole process are not read at once. */
+static double above(double whole_s, double part_s)
+{
+    return whole_s > part_s ? whole_s - part_s : 0;
+}
+
 /* The guest's work is not the move's. */
 static void take_guest_figures(struct move *m)
 {
@@ -180,8 +187,8 @@ static void take_guest_figures(struct move *m)
     r->guest_written_pages = bench_guest_written_pages(vm->guest) - vm->written_before;
     r->guest_ns = vm->guest_ended_ns - vm->guest_began_ns;
     bench_guest_cpu(vm->guest, &r->guest_cpu.user_s, &r->guest_cpu.system_s);
-    r->source_cpu.user_s -= r->guest_cpu.user_s;
-    r->source_cpu.system_s -= r->guest_cpu.system_s;
+    r->source_cpu.user_s = above(r->source_cpu.user_s, r->guest_cpu.user_s);
+    r->source_cpu.system_s = above(r->source_cpu.system_s, r->guest_cpu.system_s);
 }
 
 static int loaded_ms(const struct move *m)
@@ -255,19 +262,22 @@ static enum bench_exit status_of(const struct move *m, int code)
         return BENCH_LIMIT;
     if (r->opened || rmig_cancel_triggered(m->source->ctl->stop))
         return BENCH_TRANSFER;
-    return r->requested == BENCH_RDMA && no_device(code) ? BENCH_NO_DEVICE : BENCH_CONNECT;
+    if (!no_device(code) || (r->requested != BENCH_RDMA && !m->source->params->device[0]))
+        return BENCH_CONNECT;
+    return BENCH_NO_DEVICE;
 }
 
-static int aborted_ms(const struct move *m)
+/* A destination that has just let a deadline pass is not given another one. */
+static int aborted_ms(const struct move *m, int rc)
 {
-    return bench_patience_ms(m->source->params, ABORTED_MS);
+    return rc == -ETIMEDOUT ? TIMED_OUT_MS : bench_patience_ms(m->source->params, ABORTED_MS);
 }
 
 /* The destination was told: wait until nothing of the run is left there. Then another may come. */
-static int await_aborted(struct move *m)
+static int await_aborted(struct move *m, int most_ms)
 {
     struct bench_ctl *ctl = m->source->ctl;
-    uint64_t deadline_ns = bench_now_ns() + (uint64_t)aborted_ms(m) * BENCH_NS_PER_MS;
+    uint64_t deadline_ns = bench_now_ns() + (uint64_t)(unsigned)most_ms * BENCH_NS_PER_MS;
     bool aborted;
     int rc = 0;
 
@@ -276,7 +286,7 @@ static int await_aborted(struct move *m)
     while (rc == 0 && !aborted && bench_now_ns() < deadline_ns) {
         json_t *msg = NULL;
 
-        rc = bench_ctl_recv(ctl, aborted_ms(m), &msg, NULL);
+        rc = bench_ctl_recv(ctl, most_ms, &msg, NULL);
         aborted = rc == 0 && bench_ctl_is(msg, "aborted");
         json_decref(msg);
     }
@@ -299,7 +309,7 @@ static void fail(struct move *m, int rc, struct rmig_err *err)
         rc = bench_watch_reason(&m->watch, err);
     r->status = status_of(m, rc);
     r->err = *err;
-    r->session_over = await_aborted(m) < 0 || r->status == BENCH_TRANSFER;
+    r->session_over = await_aborted(m, aborted_ms(m, rc)) < 0 || r->status == BENCH_TRANSFER;
 }
 
 void bench_move(const struct bench_source *source, struct bench_result *result)

@@ -7,6 +7,7 @@
 #include <rmig/ram.h>
 
 #include "tools/bench_units.h"
+#include "tools/same_file.h"
 
 #define COMPARE_RUNS 3 /* the first pays for memory that nothing has touched yet */
 
@@ -52,6 +53,19 @@ static void check_transport(struct argp_state *state, struct bench_params *p)
         argp_failure(state, BENCH_USAGE, 0, "--%s is for RDMA, and the transport is tcp", of_rdma);
 }
 
+static void check_files(struct argp_state *state, const struct bench_params *p)
+{
+    const struct named_file files[] = {{"--ram", p->ram_file, false}, {"--json", p->json_file, true}};
+    size_t a, b;
+
+    if (same_file(files, 2, &a, &b))
+        argp_failure(state, BENCH_USAGE, 0, "--ram and --json name one file, %s: it would be lost",
+                     p->json_file);
+    if (!p->device[0] && (p->gid_index >= 0 || p->ib_port))
+        argp_failure(state, BENCH_USAGE, 0, "--%s: of which --device?",
+                     p->ib_port ? "ib-port" : "gid-index");
+}
+
 static void check_content(struct argp_state *state, struct bench_params *p)
 {
     if (p->ram_file[0] && p->size_bytes)
@@ -79,6 +93,7 @@ void bench_params_check(struct argp_state *state, struct bench_params *p)
 
     check_ends(state, p);
     check_transport(state, p);
+    check_files(state, p);
     check_content(state, p);
     if (p->json_stream && p->json && !p->json_file[0])
         argp_failure(state, BENCH_USAGE, 0,

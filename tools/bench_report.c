@@ -136,7 +136,8 @@ int bench_report_json(FILE *to, const struct bench_params *params,
         rc = rmig_err_set(err, -ENOMEM, "--json: out of memory");
     else if (json_dumpf(object, to, JSON_COMPACT | JSON_REAL_PRECISION(12)) < 0 ||
              fputc('\n', to) == EOF || fflush(to) == EOF)
-        rc = rmig_err_set(err, -EIO, "--json: cannot write: %s", strerror(errno));
+        rc = rmig_err_set(err, -EIO, "--json: %.128s: %s",
+                          params->json_file[0] ? params->json_file : "standard output", strerror(errno));
     json_decref(object);
     return rc;
 }

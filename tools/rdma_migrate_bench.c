@@ -37,6 +37,8 @@ static bool catch_signals(void)
     sigemptyset(&sa.sa_mask);
     sigaction(SIGINT, &sa, NULL); /* once: a second one ends the program the hard way */
     sigaction(SIGTERM, &sa, NULL);
+    if (signal(SIGHUP, SIG_IGN) != SIG_IGN) /* as nohup has it */
+        sigaction(SIGHUP, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
     return true;
 }
@@ -120,7 +122,8 @@ int main(int argc, char **argv)
     enum bench_exit status;
 
     bench_params_parse(&params, argc, argv);
-    if (params.device[0] && bench_device_check(&params, &err) < 0) {
+    /* with --loopback the client does: a device that is open does not go along with a fork */
+    if (!params.loopback && bench_device_check(&params, &err) < 0) {
         fprintf(stderr, "rdma_migrate_bench: %s\n", err.msg);
         return BENCH_NO_DEVICE;
     }

@@ -34,6 +34,8 @@ static bool catch_signals(void)
     sigemptyset(&sa.sa_mask);
     sigaction(SIGINT, &sa, NULL); /* once: a second one ends the program the hard way */
     sigaction(SIGTERM, &sa, NULL);
+    if (signal(SIGHUP, SIG_IGN) != SIG_IGN) /* as nohup has it */
+        sigaction(SIGHUP, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
     return true;
 }

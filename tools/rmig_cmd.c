@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/bench_units.h"
 #include "tools/rmig_ram.h"
@@ -102,6 +103,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_MAX_RAM:
         common->max_ram_bytes = size(state, "max-ram", arg);
         break;
+    case ARGP_KEY_END:
+        if (!common->link.device[0] && (common->link.gid_index >= 0 || common->link.ib_port))
+            argp_failure(state, CMD_USAGE, 0, "--%s: of which --device?",
+                         common->link.ib_port ? "ib-port" : "gid-index");
+        break;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -150,12 +156,44 @@ bool cmd_write_json(const char *name, const struct cmd_common *common, json_t *j
     return written;
 }
 
-enum cmd_exit cmd_link_status(int rc)
+/* A file that can be written, or a folder where it can be made. */
+static int check_writable(const char *path, struct rmig_err *err)
 {
-    switch (rc) {
-    case -EINVAL:
-    case -ENAMETOOLONG:
+    const char *slash = strrchr(path, '/');
+    char folder[4096];
+
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+    if (access(path, W_OK) == 0 || (errno == ENOENT && access(folder, W_OK | X_OK) == 0))
+        return 0;
+    return rmig_err_set(err, -errno, "--json: %.180s: %s", path, strerror(errno));
+}
+
+int cmd_check_files(const struct cmd_common *common, const struct named_file *files, size_t nfiles,
+                    struct rmig_err *err)
+{
+    struct named_file all[CMD_FILES_MAX + 1];
+    size_t a, b;
+
+    memcpy(all, files, nfiles * sizeof(*files));
+    all[nfiles] = (struct named_file){"--json", common->json_file, true};
+    if (same_file(all, nfiles + 1, &a, &b))
+        return rmig_err_set(err, -EINVAL, "%s and %s name one file, %.160s: it would be lost", all[a].by,
+                            all[b].by, all[b].path);
+    return common->json_file[0] ? check_writable(common->json_file, err) : 0;
+}
+
+const char *cmd_uri_file(const char *text, struct rmig_uri *uri_p)
+{
+    return rmig_uri_parse(text, uri_p, NULL) == 0 && uri_p->kind == RMIG_URI_FILE ? uri_p->path : NULL;
+}
+
+enum cmd_exit cmd_link_status(const struct link *link, int rc)
+{
+    if (rc == -EINVAL || rc == -ENAMETOOLONG || link->uri.kind == RMIG_URI_FILE)
         return CMD_USAGE;
+    if (link->uri.kind != RMIG_URI_RDMA)
+        return CMD_CONNECT;
+    switch (rc) {
     case -ENODEV:
     case -ENOENT: /* the plugin, or a library that it needs */
     case -ENOEXEC:

@@ -10,6 +10,7 @@
 #include <rmig/rmig.h>
 
 #include "tools/rmig_link.h"
+#include "tools/same_file.h"
 
 /** Exit status, documented in rmig(1): those of rdma_migrate_bench that apply. */
 enum cmd_exit {
@@ -46,8 +47,21 @@ enum cmd_exit cmd_fail(const char *name, enum cmd_exit status, const struct rmig
  */
 bool cmd_write_json(const char *name, const struct cmd_common *common, json_t *json);
 
+/** Most files that a command names, --json not counted. */
+#define CMD_FILES_MAX 3
+
+/**
+ * Refuse what would write over one of the files, and a --json that cannot be written.
+ * Returns: 0; -EINVAL two names of one file; -errno.
+ */
+int cmd_check_files(const struct cmd_common *common, const struct named_file *files, size_t nfiles,
+                    struct rmig_err *err);
+
+/** The path of a URI file:PATH, in uri_p; NULL for any other, a bad one too. */
+const char *cmd_uri_file(const char *text, struct rmig_uri *uri_p);
+
 /** Status of a link that could not be opened. */
-enum cmd_exit cmd_link_status(int rc);
+enum cmd_exit cmd_link_status(const struct link *link, int rc);
 
 /** The commands: parse their arguments, do their work, say what came of it. */
 enum cmd_exit cmd_receive(int argc, char **argv, struct rmig_cancel *cancel);

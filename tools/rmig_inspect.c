@@ -117,6 +117,8 @@ enum cmd_exit cmd_inspect(int argc, char **argv, struct rmig_cancel *cancel)
     argp_err_exit_status = CMD_USAGE;
     argv[0] = (char[]){"rmig inspect"};
     argp_parse(&argp, argc, argv, 0, NULL, &inspect);
+    if (cmd_check_files(&inspect.common, &(struct named_file){"FILE", inspect.file, false}, 1, &err) < 0)
+        return cmd_fail(name, CMD_USAGE, &err);
     if (open_stream(&inspect, &ch, &err) < 0)
         return cmd_fail(name, CMD_USAGE, &err);
     walk = calloc(1, sizeof(*walk));

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define WINDOW_MS 1000u
+
 static struct rmig_channel_opts channel_opts(const struct link *link)
 {
     return (struct rmig_channel_opts){.cancel = link->opts.cancel,
@@ -163,6 +165,26 @@ int link_only_one(struct link *link, struct rmig_err *err)
 
 /* --- source ----------------------------------------------------------------------------------- */
 
+/* A file is there when it is whole. From an offset on it is part of one that is there. */
+static int open_file(struct link *link, struct rmig_channel **ch_p, struct rmig_err *err)
+{
+    struct rmig_channel_opts opts = channel_opts(link);
+    int rc = output_open(&link->file, link->uri.path, err);
+    int fd;
+
+    if (rc < 0)
+        return rc;
+    link->has_file = true;
+    fd = fcntl(link->file.fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return rmig_err_set(err, -errno, "%.180s: %s", link->uri.path, strerror(errno));
+    opts.label = link->uri.path;
+    rc = rmig_channel_from_fd(fd, &opts, ch_p, err);
+    if (rc < 0)
+        close(fd);
+    return rc;
+}
+
 int link_connect(struct link *link, struct rmig_err *err)
 {
     struct rmig_channel *ch = NULL;
@@ -172,7 +194,10 @@ int link_connect(struct link *link, struct rmig_err *err)
         rc = rmig_transport_connect(link->plugin, &link->params, &link->conn, err);
         return rc < 0 ? rc : make_out(link, link->ops->channel(link->conn), err);
     }
-    rc = open_channel(link, RMIG_OPEN_WRITE, &ch, err);
+    if (link->uri.kind == RMIG_URI_FILE && link->uri.offset_bytes == 0)
+        rc = open_file(link, &ch, err);
+    else
+        rc = open_channel(link, RMIG_OPEN_WRITE, &ch, err);
     return rc < 0 ? rc : make_out(link, ch, err);
 }
 
@@ -191,9 +216,14 @@ static int close_streams(struct link *link, struct rmig_err *err)
 
 int link_finish(struct link *link, struct rmig_err *err)
 {
+    int rc;
+
     if (link->out && rmig_out_flush(link->out) < 0)
         return rmig_out_error(link->out, err);
-    return link->conn ? link->ops->finish(link->conn, err) : close_streams(link, err);
+    if (link->conn)
+        return link->ops->finish(link->conn, err);
+    rc = close_streams(link, err);
+    return rc == 0 && link->has_file ? output_publish(&link->file, false, err) : rc;
 }
 
 static struct rmig_transport_stats stats_of(struct link *link)
@@ -203,6 +233,15 @@ static struct rmig_transport_stats stats_of(struct link *link)
     if (link->conn)
         (void)link->ops->stats(link->conn, &stats); /* a transport without figures leaves zeros */
     return stats;
+}
+
+uint32_t link_window_ms(const struct link *link)
+{
+    uint32_t part_ms = link->opts.idle_timeout_ms / 4;
+
+    if (link->opts.idle_timeout_ms == 0 || part_ms >= WINDOW_MS)
+        return WINDOW_MS;
+    return part_ms ? part_ms : 1;
 }
 
 uint64_t link_wire_bytes(struct link *link)
@@ -222,6 +261,8 @@ uint64_t link_peak_pinned_bytes(struct link *link)
 void link_close(struct link *link)
 {
     (void)close_streams(link, NULL); /* what matters has been finished and checked before */
+    if (link->has_file)
+        output_close(&link->file);
     if (link->conn)
         link->ops->close(link->conn);
     if (link->plugin_listener)

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <rmig/rmig.h>
 
+#include "tools/rmig_output.h"
+
 /** How to open a link; zeroed memory but for gid_index (-1) is the default. */
 struct link_opts {
     char device[64];  /* RDMA device, empty = the one the address chooses */
@@ -29,6 +31,8 @@ struct link {
     struct rmig_transport_conn *conn;
     struct rmig_transport_listener *plugin_listener;
     struct rmig_listener *listener;
+    struct output file;   /* of a URI file:PATH that is written */
+    bool has_file;
     struct rmig_out *out; /* source */
     struct rmig_in *in;   /* destination */
 };
@@ -55,8 +59,11 @@ int link_only_one(struct link *link, struct rmig_err *err);
 /** Source: connect or open; link->out is ready. Requires: init. Returns: 0; an errno. */
 int link_connect(struct link *link, struct rmig_err *err);
 
-/** End in order: afterwards no peer can write to this end's memory. Returns: 0; an errno. */
+/** End in order, and give a file its name: afterwards no peer can write to this end's memory. Returns: 0; an errno. */
 int link_finish(struct link *link, struct rmig_err *err);
+
+/** Longest pass: the other end is to hear of each long before it takes the silence for a failure. */
+uint32_t link_window_ms(const struct link *link);
 
 /** Bytes that have come or gone. */
 uint64_t link_wire_bytes(struct link *link);

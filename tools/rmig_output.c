@@ -106,14 +106,22 @@ static int sync_folder(const struct output *output, struct rmig_err *err)
     return rc;
 }
 
+int output_sync(const struct output *output, struct rmig_err *err)
+{
+    if (fsync(output->fd) == 0)
+        return 0;
+    /* a pipe or a terminal, which keeps nothing */
+    if (output->in_place && (errno == EINVAL || errno == EROFS || errno == ENOTSUP))
+        return 0;
+    return path_error(output->path, err);
+}
+
 int output_publish(struct output *output, bool sync, struct rmig_err *err)
 {
-    int rc;
+    int rc = sync ? output_sync(output, err) : 0;
 
-    if (output->in_place)
-        return 0;
-    if (sync && fsync(output->fd) < 0)
-        return path_error(output->path, err);
+    if (rc < 0 || output->in_place)
+        return rc;
     rc = is_nameless(output) ? give_name(output, err) : 0;
     if (rc == 0 && rename(output->temp, output->path) < 0) {
         rc = path_error(output->path, err);
@@ -123,6 +131,12 @@ int output_publish(struct output *output, bool sync, struct rmig_err *err)
         return rc;
     output->temp[0] = '\0';
     return sync ? sync_folder(output, err) : 0;
+}
+
+void output_withdraw(const struct output *output)
+{
+    if (!output->in_place && !output->temp[0])
+        unlink(output->path);
 }
 
 void output_close(struct output *output)

@@ -23,6 +23,12 @@ int output_open(struct output *output, const char *path, struct rmig_err *err);
 /** Give it its name, in place of any file of that name; sync: on disk first. Returns: 0; -errno. */
 int output_publish(struct output *output, bool sync, struct rmig_err *err);
 
+/** Have what was written on disk, where that can be. Returns: 0; -errno. */
+int output_sync(const struct output *output, struct rmig_err *err);
+
+/** Take back what was published. */
+void output_withdraw(const struct output *output);
+
 /** Close; what was not published is gone. Fine on one that is not open. */
 void output_close(struct output *output);
 

@@ -103,6 +103,8 @@ static int ram_placed(void *opaque, struct rmig_err *err)
     rc = store_put_ram(&r->store, &r->ram, r->sync, r->common.link.cancel, err);
     if (rc == 0 && r->image)
         rc = store_image(r->image_output.fd, guest_ram_main_block(&r->ram), err);
+    if (rc == 0 && r->image && r->sync)
+        rc = output_sync(&r->image_output, err);
     report_phase(&r->report, "devices");
     return rc;
 }
@@ -120,7 +122,12 @@ static int tail(void *opaque, const void *data, size_t len_bytes, struct rmig_er
     r->report.out = store_stats(&r->store);
     if (r->image)
         rc = output_publish(&r->image_output, r->sync, err);
-    return rc == 0 ? store_publish(&r->store, r->sync, err) : rc;
+    if (rc < 0)
+        return rc;
+    rc = store_publish(&r->store, r->sync, err);
+    if (rc < 0 && r->image)
+        output_withdraw(&r->image_output);
+    return rc;
 }
 
 static int load(struct receive *r, struct rmig_err *err)
@@ -167,9 +174,15 @@ static enum cmd_exit move(struct receive *r, struct rmig_err *err)
 
 static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
 {
+    struct rmig_uri uri;
+    const struct named_file files[] = {{"URI", cmd_uri_file(r->uri, &uri), false},
+                                       {"--output", r->file, true},
+                                       {"--ram-image", r->image, true}};
     uint16_t port = 0;
-    int rc = store_open(&r->store, r->file, err);
+    int rc = cmd_check_files(&r->common, files, 3, err);
 
+    if (rc == 0)
+        rc = store_open(&r->store, r->file, err);
     if (rc == 0 && r->image)
         rc = output_open(&r->image_output, r->image, err);
     if (rc < 0)
@@ -178,7 +191,7 @@ static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
     if (rc == 0)
         rc = link_listen(&r->link, &port, err);
     if (rc < 0)
-        return cmd_link_status(rc);
+        return cmd_link_status(&r->link, rc);
     report_listening(&r->report, r->uri, port);
     return CMD_OK;
 }

@@ -117,7 +117,7 @@ static json_t *object(const struct report *r, const struct guest_ram *ram,
 static void summary(const struct report *r, const struct guest_ram *ram, uint64_t total_ns)
 {
     const struct rmig_ram_stats *stats = r->out.total_ram_bytes ? &r->out : &r->in;
-    /* A relay leaves out what was zero from the start; a receiver over RDMA sees it in what it stored. */
+    /* A receiver over RDMA sees it in what it stored. */
     uint64_t zero_pages = r->in.zero_pages > r->out.zero_pages ? r->in.zero_pages : r->out.zero_pages;
     double zero = 100.0 * (double)(zero_pages * RMIG_PAGE_BYTES) / (double)stats->total_ram_bytes;
     char size[32], time[32], share[32] = "";

@@ -77,6 +77,7 @@ static int save(struct send *s, struct rmig_err *err)
     const struct rmig_save_opts opts = {
         .machine = s->ram.machine[0] ? s->ram.machine : NULL,
         .configuration = s->ram.configuration,
+        .window_ms = link_window_ms(&s->link),
         .acknowledge = true,
         .cancel = s->common.link.cancel,
         .progress = report_progress,
@@ -109,6 +110,8 @@ static enum cmd_exit move(struct send *s, struct rmig_err *err)
     rc = save(s, err);
     if (rc == 0)
         rc = link_finish(&s->link, err);
+    if (rc < 0 && rc != -ECANCELED)
+        rmig_err_prefix(err, "the destination has not taken the guest, and may say why");
     report_end(&s->report, rc == 0 ? &s->ram : NULL, err);
     return rc < 0 ? CMD_TRANSFER : CMD_OK;
 }
@@ -116,7 +119,14 @@ static enum cmd_exit move(struct send *s, struct rmig_err *err)
 /* The file first: a destination is of no use without it. */
 static enum cmd_exit prepare(struct send *s, struct rmig_err *err)
 {
-    int rc = store_load(s->file, &s->ram, s->common.max_ram_bytes, s->common.link.cancel, err);
+    struct rmig_uri uri;
+    const struct named_file files[] = {{"FILE", s->file, false},
+                                       {"URI", cmd_uri_file(s->uri, &uri), true}};
+    int rc = cmd_check_files(&s->common, files, 2, err);
+
+    if (rc < 0)
+        return CMD_USAGE;
+    rc = store_load(s->file, &s->ram, s->common.max_ram_bytes, s->common.link.cancel, err);
 
     if (rc < 0)
         return rc == -ENOENT || rc == -EACCES || rc == -EISDIR ? CMD_USAGE : CMD_TRANSFER;
@@ -124,7 +134,7 @@ static enum cmd_exit prepare(struct send *s, struct rmig_err *err)
     report_begin(&s->report);
     if (rc == 0)
         rc = link_connect(&s->link, err);
-    return rc < 0 ? cmd_link_status(rc) : CMD_OK;
+    return rc < 0 ? cmd_link_status(&s->link, rc) : CMD_OK;
 }
 
 enum cmd_exit cmd_send(int argc, char **argv, struct rmig_cancel *cancel)

@@ -16,7 +16,7 @@ int store_open(struct store *store, const char *path, struct rmig_err *err)
 
 static int open_stream(struct store *store, struct rmig_cancel *cancel, struct rmig_err *err)
 {
-    const struct rmig_channel_opts opts = {.cancel = cancel};
+    const struct rmig_channel_opts opts = {.cancel = cancel, .label = store->output.path};
     struct rmig_channel *ch = NULL;
     int fd = fcntl(store->output.fd, F_DUPFD_CLOEXEC, 0);
     int rc;
@@ -56,8 +56,8 @@ int store_put_ram(struct store *store, const struct guest_ram *ram, bool sync,
 
     if (rc == 0)
         rc = put_ram(store, ram, cancel, err);
-    if (rc == 0 && sync && !store->output.in_place && fdatasync(store->output.fd) < 0)
-        rc = rmig_err_set(err, -errno, "%.180s: %s", store->output.path, strerror(errno));
+    if (rc == 0 && sync)
+        rc = output_sync(&store->output, err);
     if (rc < 0)
         rmig_err_prefix(err, "storing the RAM");
     return rc;

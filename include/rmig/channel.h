@@ -102,6 +102,7 @@ struct rmig_channel_opts {
      * window is closed, after 2000 at least; 0 = 2000. One that is alive is not, however slow.
      */
     uint32_t dead_peer_ms;
+    const char *label; /**< what messages call a descriptor, not kept; NULL = "fd:N" */
 };
 
 /** What a URI names. */

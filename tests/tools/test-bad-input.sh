@@ -89,11 +89,11 @@ wrong 2 'blocks' --loopback --ram "$scratch/small" --blocks 3
 wrong 2 'size.*--ram' --loopback --ram "$scratch/small" -s 8K
 wrong 2 'zero-fraction.*--ram' --loopback --ram "$scratch/small" --zero-fraction .5
 wrong 2 'zero-holes.*--ram' --loopback --ram "$scratch/small" --zero-holes
-wrong 2 'json.*cannot write' --loopback -s 4K --json="$scratch/none/file"
+wrong 2 'json.*No such file' --loopback -s 4K --json="$scratch/none/file"
 
 # devices
-wrong 3 'no RDMA device no_such_device' --loopback -s 4K -d no_such_device
-wrong 3 'no RDMA device no_such_device' --loopback -s 4K --transport=rdma -d no_such_device
+wrong 3 'device=no_such_device: .*no RDMA' --loopback -s 4K -d no_such_device
+wrong 3 'device=no_such_device: .*no RDMA' --loopback -s 4K --transport=rdma -d no_such_device
 
 # nobody there
 wrong 4 'no-such-host\.invalid' -s 4K no-such-host.invalid

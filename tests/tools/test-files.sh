@@ -1,0 +1,76 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# test-files.sh -- what rmig does to the files that it is given: none is lost, none is half written, and
+# what it cannot use it says before it begins.
+. "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
+streams=$abs_top_srcdir/tests/fuzz/corpus/fuzz_inspect
+cp "$streams/qemu-microvm" "$scratch/guest"
+cp "$streams/qemu-q35" "$scratch/other"
+cd "$scratch" || exit 1
+ln -s guest link
+
+# tried STATUS WORDS ARGUMENT... -- rmig ends with the status and says the words; the two guests are as they were
+tried()
+{
+    wanted=$1 words=$2 status=0
+    shift 2
+    "$abs_top_builddir/run" rmig "$@" >out 2>said </dev/null || status=$?
+    [ "$status" = "$wanted" ] || fault "rmig $*: status $status, not $wanted: $(cat said)"
+    grep -qE -e "$words" said || fault "rmig $*: it does not say '$words': $(cat said)"
+    cmp -s guest "$streams/qemu-microvm" || fault "rmig $*: it wrote over the guest"
+    cmp -s other "$streams/qemu-q35" || fault "rmig $*: it wrote over another guest"
+}
+
+# one file twice
+tried 2 'URI and --output name one file' receive file:guest -o guest
+tried 2 'URI and --ram-image name one file' receive file:guest -o new --ram-image=link
+tried 2 '--output and --ram-image name one file' receive file:guest -o new --ram-image=./new
+tried 2 '--output and --json name one file' receive file:guest -o "$scratch/new" --json=new
+tried 2 'IN-URI and OUT-URI name one file' relay file:guest file:link
+tried 2 'FILE and URI name one file' send guest "file:$scratch/guest"
+tried 2 'FILE and --json name one file' inspect guest --json=guest
+[ ! -e new ] || fault "a file was made"
+
+# what cannot be used
+tried 2 'nowhere: open for reading: No such file' receive file:nowhere -o new
+tried 2 '--json: no/such: No such file' receive file:guest -o new --json=no/such
+tried 2 '--json: no/such: No such file' send guest file:new --json=no/such
+tried 4 'No such file' send guest unix:nowhere
+tried 4 'No such file' receive unix:no/such -o new
+tried 2 '--gid-index: of which --device' receive file:guest -o new -x 7
+tried 2 '--ib-port: of which --device' send guest file:new -i 2
+[ ! -e new ] || fault "a file was made"
+
+# whole or not at all, and in place of what is there only then
+echo precious >new
+head -c 5000 guest >short
+tried 5 'ended after 5000' send short file:new
+tried 5 '' relay file:short file:new
+grep -qx precious new || fault "a move that failed wrote over a file"
+tried 0 '' send guest file:new
+tried 0 '' receive file:new -o again
+cmp -s new again || fault "what was sent is not what is received"
+find . -name '.*.??????' | grep . && fault "a temporary file is left"
+
+# a stream and its RAM image come together
+mkdir taken
+(while [ ! -e ready ]; do sleep 0.05; done; cat guest) | {
+    "$abs_top_builddir/run" rmig receive fd:0 -o later --ram-image=image >out 2>said &
+    receiver=$!
+    mkdir later && touch later/kept ready
+    wait "$receiver" && fault "a folder was replaced by a guest"
+    [ ! -e image ] || fault "the RAM image of a guest that was not stored is left"
+    exit "$faults"
+} || faults=1
+
+# a relay says of every page what it is: the destination's memory may be of any content
+tried 0 '' relay file:guest file:relayed
+"$abs_top_builddir/run" rmig inspect relayed --json >json
+"$python" - <<'END' || fault "not every page was said"
+import json
+blocks = json.load(open("json"))["ram"]["blocks"]
+assert blocks
+for block in blocks:
+    assert block["zero_pages"] + block["normal_pages"] >= block["len_bytes"] // 4096, block
+END
+verdict "files are as they were, or whole"
