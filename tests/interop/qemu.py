@@ -20,6 +20,7 @@ class Qemu:
     def __init__(self, folder, name, machine, firmware=None, mem_mib=16, args=(), program=None,
                  prefix=(), ram=None, prealloc=False, nodes=1):
         self.name, self.machine = name, machine
+        self.move_s = DEADLINE_S + mem_mib / 16  # to touch a page for the first time may take long
         self.rams = [ram] if ram else [os.path.join(folder, f"{name}.ram{node}") for node in range(nodes)]
         self.ram = self.rams[0]
         self.serial = os.path.join(folder, name + ".serial")
@@ -110,10 +111,10 @@ class Qemu:
         """The state of the migration in a word."""
         return self.run("query-migrate").get("status", "none")
 
-    def wait_migration(self, *wanted, deadline_s=DEADLINE_S):
+    def wait_migration(self, *wanted, deadline_s=None):
         """Wait until it has ended. Returns the word; fails if it is not one of wanted. The word comes
         a moment before the run state changes, and until then QEMU refuses to go on."""
-        end = time.monotonic() + deadline_s
+        end = time.monotonic() + (deadline_s or self.move_s)
         while time.monotonic() < end:
             word = self.migration()
             if word in ("completed", "failed", "cancelled") and self.status() != "finish-migrate":
