@@ -3,7 +3,9 @@
 #include "hooks/load.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/overflow.h"
 #include "hooks/tail.h"
@@ -68,6 +70,25 @@ static uint64_t most_bytes(const struct rmig_load_opts *opts)
                                : DEFAULT_TAIL_BYTES;
 }
 
+/* A source that waited to be told, and has hung up meanwhile, has given the move up: its guest runs on. */
+static int check_source(const struct rmig_load *load, struct rmig_err *err)
+{
+    struct pollfd fd = {.events = POLLRDHUP};
+    int n;
+
+    if (!load->back)
+        return 0;
+    fd.fd = rmig_in_fd(load->in);
+    do
+        n = poll(&fd, 1, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return rmig_err_set(err, -errno, "tail: poll: %s", strerror(errno));
+    if (n == 0)
+        return 0;
+    return rmig_err_set(err, -ECONNRESET, "the source has hung up without waiting to be told of success");
+}
+
 int rmig_load_tail(struct rmig_load *load, struct rmig_err *err)
 {
     uint64_t most = most_bytes(&load->opts);
@@ -78,6 +99,8 @@ int rmig_load_tail(struct rmig_load *load, struct rmig_err *err)
     do
         rc = take(load, &tail, most, err);
     while (rc == 0 && !rmig_tail_complete(&scan, tail.data, tail.len));
+    if (rc == 0)
+        rc = check_source(load, err);
     if (rc == 0) {
         rc = load->opts.tail(load->opts.tail_opaque, tail.data, tail.len, err);
         if (rc < 0)

@@ -337,6 +337,7 @@ END_TEST
 /* --- with an answer --------------------------------------------------------------------------- */
 
 static int ends[2];
+static bool with_tail;
 
 /* The source's end of a socket has the answer already, so that one thread can play both ends. */
 static void prepare_answer(void)
@@ -362,7 +363,7 @@ static int adopt(int fd, struct rmig_channel **ch_p, struct rmig_err *err)
 static int save_answered(struct rmig_out *out, struct rmig_err *err)
 {
     static const struct rmig_save_opts save_opts = {.acknowledge = true};
-    static const struct rmig_load_opts load_opts = {.section = take_section};
+    static const struct rmig_load_opts with_sections = {.section = take_section}, tail = {.tail = take_tail};
     struct rmig_channel *ch;
     struct rmig_in *in;
     int rc = save_to(out, &save_opts, false, err);
@@ -379,7 +380,7 @@ static int save_answered(struct rmig_out *out, struct rmig_err *err)
         rmig_channel_close(ch, NULL);
         return rc;
     }
-    rc = load_from(in, &load_opts, err);
+    rc = load_from(in, with_tail ? &tail : &with_sections, err);
     rmig_in_close(in, NULL);
     return rc;
 }
@@ -408,11 +409,14 @@ START_TEST(answer__each_call_fails)
 {
     static const struct fault_scene scene = {
         .name = "answer",
-        .says = "fd:|stream|save|load|RAM|dirty|device|destination|pages at",
+        .says = "fd:|stream|save|load|RAM|dirty|device|destination|tail|pages at",
         .prepare = prepare_answer,
         .play = play_answer};
 
-    fault_scene_play(&scene);
+    for (int i = 0; i < 2; i++) {
+        with_tail = i;
+        fault_scene_play(&scene);
+    }
 }
 END_TEST
 

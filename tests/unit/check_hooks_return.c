@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 static struct guest source, dest;
 static struct rmig_err err;
 static int ends[2];
+static uint32_t patience_ms;
 
 static void setup(void)
 {
@@ -25,6 +27,7 @@ static void setup(void)
     guest_fill(&source, 0, 0, 4, 1);
     messages_init(&pieces);
     err = (struct rmig_err)RMIG_ERR_INIT;
+    patience_ms = 2000;
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
 }
 
@@ -39,7 +42,7 @@ static void teardown(void)
 static int save(struct rmig_err *e)
 {
     const struct rmig_save_opts opts = {.acknowledge = true};
-    const struct rmig_channel_opts channel_opts = {.idle_timeout_ms = 2000};
+    const struct rmig_channel_opts channel_opts = {.idle_timeout_ms = patience_ms};
     struct rmig_channel *ch = NULL;
     struct rmig_save *driver = NULL;
     struct rmig_out *out = NULL;
@@ -117,6 +120,52 @@ START_TEST(acknowledge__a_failed_load_is_no_success)
 {
     placed_answer = -ENOSPC;
     ck_assert_int_lt(move(), 0);
+}
+END_TEST
+
+static sem_t given_up;
+static unsigned ntails;
+
+static int placed_late(void *opaque, struct rmig_err *e)
+{
+    (void)opaque, (void)e;
+    while (sem_wait(&given_up) < 0)
+        ;
+    return 0;
+}
+
+static int take_tail(void *opaque, const void *data, size_t len_bytes, struct rmig_err *e)
+{
+    (void)opaque, (void)data, (void)len_bytes, (void)e;
+    ntails++;
+    return 0;
+}
+
+static void *late_thread(void *arg)
+{
+    const struct rmig_load_opts opts = {
+        .ram_placed = placed_late, .tail = take_tail, .max_ram_bytes = 1 << 20
+    };
+
+    return (void *)(intptr_t)load_with(&opts, arg);
+}
+
+/* Storing took longer than it waits: both have the same answer. */
+START_TEST(acknowledge__a_source_that_gave_up_keeps_its_guest)
+{
+    struct rmig_err load_err = RMIG_ERR_INIT;
+    pthread_t thread;
+    void *loaded;
+
+    ck_assert_int_eq(sem_init(&given_up, 0, 0), 0);
+    patience_ms = 50;
+    ck_assert_int_eq(pthread_create(&thread, NULL, late_thread, &load_err), 0);
+    ck_assert_int_eq(save(&err), -ETIMEDOUT);
+    ck_assert_int_eq(sem_post(&given_up), 0);
+    ck_assert_int_eq(pthread_join(thread, &loaded), 0);
+    ck_assert_int_eq((intptr_t)loaded, -ECONNRESET);
+    ck_assert_msg(strstr(load_err.msg, "the source has hung up"), "%s", load_err.msg);
+    ck_assert_uint_eq(ntails, 0);
 }
 END_TEST
 
@@ -285,6 +334,7 @@ Suite *hooks_return_suite(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, acknowledge__success_is_said);
     tcase_add_test(tc, acknowledge__a_failed_load_is_no_success);
+    tcase_add_test(tc, acknowledge__a_source_that_gave_up_keeps_its_guest);
     tcase_add_loop_test(tc, acknowledge__answer, 0, sizeof(answers) / sizeof(answers[0]));
     tcase_add_test(tc, acknowledge__messages_without_end);
     tcase_add_test(tc, acknowledge__one_way_channel_goes_without);
