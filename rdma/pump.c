@@ -412,18 +412,20 @@ static int wait_quietly(struct rmig_rdma_pump *pump, uint64_t deadline_ns, const
     return rc;
 }
 
-static int timed_out(struct rmig_rdma_pump *pump, const char *what, struct rmig_err *err)
+static int timed_out(struct rmig_rdma_pump *pump, const char *what, uint64_t began_ns,
+                     struct rmig_err *err)
 {
     if (check_devices(pump) < 0)
         return tell(pump, err);
-    return rmig_err_set(err, -ETIMEDOUT, "peer %s: timed out while %s%s", pump->peer, what,
-                        port_text(pump));
+    return rmig_err_set(err, -ETIMEDOUT, "peer %s: timed out while %s (%.1f s)%s", pump->peer, what,
+                        (double)(rmig_now_ns() - began_ns) / 1e9, port_text(pump));
 }
 
 int rmig_rdma_pump_until(struct rmig_rdma_pump *pump, bool (*done)(void *arg), void *arg,
                          uint64_t deadline_ns, const char *what, struct rmig_err *err)
 {
     struct rmig_err local = RMIG_ERR_INIT;
+    uint64_t began_ns = rmig_now_ns();
     int rc;
 
     pump->doing = what;
@@ -450,7 +452,7 @@ int rmig_rdma_pump_until(struct rmig_rdma_pump *pump, bool (*done)(void *arg), v
                 stick(pump, &pump->refusal);
                 continue;
             }
-            return timed_out(pump, what, err);
+            return timed_out(pump, what, began_ns, err);
         }
     }
 }
