@@ -369,21 +369,28 @@ static int exchange(void *arg, struct rmig_err *e)
     return rc < 0 ? rc : hooks->after_iterate(from, RMIG_HOOK_SETUP, e);
 }
 
+/* Both ends are connected, and all RAM of the destination is registered for the source. */
+static void open_to_the_source(struct ram *copy)
+{
+    struct task task;
+
+    ram_init(copy, 1, lengths);
+    params.pin_all = true;
+    connect_both();
+    task_start(&task, exchange, NULL);
+    ck_assert_done(ops->hooks(to)->set_blocks(to, copy->blocks, 1, &err), &err);
+    ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_BLOCK_REG, "block0", &err), &err);
+    ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_HOOK, NULL, &err), &err);
+    ck_assert_done(task_join(&task, 60000), &task.err);
+}
+
 /* From the moment that finish() returns the guest may run: nothing is open to the source any more. */
 START_TEST(finish__destination_gives_up_every_region)
 {
     struct fabric_counts counts;
-    struct task task;
     struct ram copy;
 
-    ram_init(&copy, 1, lengths);
-    params.pin_all = true;
-    connect_both();
-    task_start(&task, exchange, NULL);
-    ck_assert_done(ops->hooks(to)->set_blocks(to, copy.blocks, 1, &err), &err);
-    ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_BLOCK_REG, "block0", &err), &err);
-    ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_HOOK, NULL, &err), &err);
-    ck_assert_done(task_join(&task, 60000), &task.err);
+    open_to_the_source(&copy);
     fabric_get_counts(FABRIC_PASSIVE, &counts);
     ck_assert_uint_eq(counts.remote_regions, 1);
     ck_assert_done(ops->finish(to, &err), &err);
@@ -400,17 +407,9 @@ START_TEST(revoke__gives_up_every_region_and_keeps_the_channel)
 {
     struct rmig_transport_stats stats = { .struct_size = sizeof(stats) };
     struct fabric_counts counts;
-    struct task task;
     struct ram copy;
 
-    ram_init(&copy, 1, lengths);
-    params.pin_all = true;
-    connect_both();
-    task_start(&task, exchange, NULL);
-    ck_assert_done(ops->hooks(to)->set_blocks(to, copy.blocks, 1, &err), &err);
-    ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_BLOCK_REG, "block0", &err), &err);
-    ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_HOOK, NULL, &err), &err);
-    ck_assert_done(task_join(&task, 60000), &task.err);
+    open_to_the_source(&copy);
     ck_assert_int_eq(ops->revoke(from, &err), -EINVAL);
     memset(&err, 0, sizeof(err));
     ck_assert_done(ops->revoke(to, &err), &err);
@@ -431,17 +430,9 @@ END_TEST
 /* The guest may not run while a peer can write to its RAM. */
 START_TEST(revoke__a_region_that_stays_is_a_failure)
 {
-    struct task task;
     struct ram copy;
 
-    ram_init(&copy, 1, lengths);
-    params.pin_all = true;
-    connect_both();
-    task_start(&task, exchange, NULL);
-    ck_assert_done(ops->hooks(to)->set_blocks(to, copy.blocks, 1, &err), &err);
-    ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_BLOCK_REG, "block0", &err), &err);
-    ck_assert_done(ops->hooks(to)->load(to, RMIG_HOOK_HOOK, NULL, &err), &err);
-    ck_assert_done(task_join(&task, 60000), &task.err);
+    open_to_the_source(&copy);
     fabric_fail_call(FABRIC_PASSIVE, API_dereg_mr, 1, EBUSY);
     ck_assert_failed(ops->revoke(to, &err), -EBUSY, &err, "block0");
     memset(&err, 0, sizeof(err));
