@@ -455,7 +455,6 @@ static int wait_request(struct rmig_rdma_conn *conn, struct rmig_rdma_listener *
             (rc = rmig_rdma_pump_breathe(&conn->pump, "connecting its other queue pairs", err)) < 0)
             return rc;
         rc = take_request(conn, l, cancel_fd, deadline_ns, &verbs, &event, err);
-
         if (rc < 0)
             return rc;
         if (rc == 0)

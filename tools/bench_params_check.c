@@ -51,6 +51,9 @@ static void check_transport(struct argp_state *state, struct bench_params *p)
                      bench_transport_name(p->transport));
     if (p->transport == BENCH_TCP && of_rdma)
         argp_failure(state, BENCH_USAGE, 0, "--%s is for RDMA, and the transport is tcp", of_rdma);
+    if (!p->device[0] && (p->gid_index >= 0 || p->ib_port))
+        argp_failure(state, BENCH_USAGE, 0, "--%s: of which --device?",
+                     p->ib_port ? "ib-port" : "gid-index");
 }
 
 static void check_files(struct argp_state *state, const struct bench_params *p)
@@ -61,9 +64,6 @@ static void check_files(struct argp_state *state, const struct bench_params *p)
     if (same_file(files, 2, &a, &b))
         argp_failure(state, BENCH_USAGE, 0, "--ram and --json name one file, %s: it would be lost",
                      p->json_file);
-    if (!p->device[0] && (p->gid_index >= 0 || p->ib_port))
-        argp_failure(state, BENCH_USAGE, 0, "--%s: of which --device?",
-                     p->ib_port ? "ib-port" : "gid-index");
 }
 
 static void check_content(struct argp_state *state, struct bench_params *p)
