@@ -169,14 +169,14 @@ static int put_zero_pages(struct rmig_image *image, const struct rmig_page_range
     struct rmig_page_range was = {range->block_index, range->first, 0};
     int rc = 0;
 
-    while (rc == 0 && was.first < end &&
-           rmig_pages_find(&image->written, range->block_index, was.first, &was) &&
-           was.first < end) {
-        was.count = rmig_min_u64(was.count, end - was.first);
+    while (rc == 0) {
+        was.first = rmig_pages_next_dirty(&image->written, was.block_index, was.first + was.count, end);
+        if (was.first == end)
+            break;
+        was.count = rmig_pages_dirty_run(&image->written, was.block_index, was.first, end);
         rmig_pages_take(&image->written, &was);
         rc = put_zero(image, was.count << RMIG_PAGE_SHIFT,
                       at + ((was.first - range->first) << RMIG_PAGE_SHIFT), err);
-        was.first += was.count;
     }
     return rc;
 }

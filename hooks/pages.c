@@ -63,21 +63,26 @@ void rmig_pages_mark(struct rmig_pages *pages, const struct rmig_page_range *ran
     pthread_mutex_unlock(&pages->lock);
 }
 
-bool rmig_pages_find(struct rmig_pages *pages, uint32_t block_index, uint64_t first,
-                     struct rmig_page_range *range_p)
+uint64_t rmig_pages_next_dirty(struct rmig_pages *pages, uint32_t block_index, uint64_t first, uint64_t end)
 {
-    uint64_t npages = block_pages(pages, block_index), start;
     const uint64_t *map = block_map(pages, block_index);
+    uint64_t next;
 
     pthread_mutex_lock(&pages->lock);
-    start = rmig_bitmap_next_set(map, npages, first);
-    if (start < npages) {
-        range_p->block_index = block_index;
-        range_p->first = start;
-        range_p->count = rmig_bitmap_next_clear(map, npages, start) - start;
-    }
+    next = rmig_bitmap_next_set(map, end, first);
     pthread_mutex_unlock(&pages->lock);
-    return start < npages;
+    return next;
+}
+
+uint64_t rmig_pages_dirty_run(struct rmig_pages *pages, uint32_t block_index, uint64_t first, uint64_t end)
+{
+    const uint64_t *map = block_map(pages, block_index);
+    uint64_t next;
+
+    pthread_mutex_lock(&pages->lock);
+    next = rmig_bitmap_next_clear(map, end, first);
+    pthread_mutex_unlock(&pages->lock);
+    return next - first;
 }
 
 void rmig_pages_take(struct rmig_pages *pages, const struct rmig_page_range *range)

@@ -36,12 +36,14 @@ void rmig_pages_release(struct rmig_pages *pages);
 /** Make dirty. Requires: the range is inside its block. Any thread. */
 void rmig_pages_mark(struct rmig_pages *pages, const struct rmig_page_range *range);
 
+/** The first dirty page of the block at or after page first and before end; end if there is none. Any thread. */
+uint64_t rmig_pages_next_dirty(struct rmig_pages *pages, uint32_t block_index, uint64_t first, uint64_t end);
+
 /**
- * Find the first range of dirty pages at or after page first of the block. Any thread.
- * Returns: false if there is none in this block.
+ * How many pages from page first on and before end are dirty. No page behind end is looked at: who walks a block
+ * in steps reads each part of it once. Any thread.
  */
-bool rmig_pages_find(struct rmig_pages *pages, uint32_t block_index, uint64_t first,
-                     struct rmig_page_range *range_p);
+uint64_t rmig_pages_dirty_run(struct rmig_pages *pages, uint32_t block_index, uint64_t first, uint64_t end);
 
 /** Make clean, before the pages are read: what is written to them later must be marked again. */
 void rmig_pages_take(struct rmig_pages *pages, const struct rmig_page_range *range);

@@ -59,11 +59,19 @@ static uint64_t take_data(struct rmig_scan *scan, const struct rmig_page_range *
     return keep;
 }
 
-/* The next dirty pages that the walk comes to, in this block or a later one. */
-static bool find(struct rmig_scan *scan, struct rmig_page_range *range_p)
+static uint64_t pages_of(const struct rmig_block *block)
+{
+    return block->len_bytes >> RMIG_PAGE_SHIFT;
+}
+
+/* The next dirty page that the walk comes to, in this block or a later one. */
+static bool find(struct rmig_scan *scan)
 {
     while (scan->block_index < scan->blocks->count) {
-        if (rmig_pages_find(scan->pages, scan->block_index, scan->page, range_p))
+        uint64_t end = pages_of(&scan->blocks->items[scan->block_index]);
+
+        scan->page = rmig_pages_next_dirty(scan->pages, scan->block_index, scan->page, end);
+        if (scan->page < end)
             return true;
         scan->block_index++;
         scan->page = 0;
@@ -72,11 +80,14 @@ static bool find(struct rmig_scan *scan, struct rmig_page_range *range_p)
     return false;
 }
 
-static void clip(struct rmig_page_range *range, const struct rmig_extent *extent, uint64_t most)
+/* The dirty pages there: as far as the extent goes, and at most so many. */
+static struct rmig_page_range range_here(struct rmig_scan *scan, uint64_t most)
 {
-    uint64_t end = extent->end_bytes >> RMIG_PAGE_SHIFT;
+    uint64_t left = (scan->extent.end_bytes >> RMIG_PAGE_SHIFT) - scan->page;
+    uint64_t end = scan->page + rmig_min_u64(left, most);
 
-    range->count = rmig_min_u64(range->count, rmig_min_u64(end - range->first, most));
+    return (struct rmig_page_range){
+        scan->block_index, scan->page, rmig_pages_dirty_run(scan->pages, scan->block_index, scan->page, end)};
 }
 
 bool rmig_scan_next(struct rmig_scan *scan, const struct rmig_scan_limits *limits,
@@ -86,18 +97,18 @@ bool rmig_scan_next(struct rmig_scan *scan, const struct rmig_scan_limits *limit
     uint64_t offset, kept = 0;
     bool zero = true, hole = false;
 
-    if (!find(scan, &range))
+    if (!find(scan))
         return false;
-    offset = range.first << RMIG_PAGE_SHIFT;
+    offset = scan->page << RMIG_PAGE_SHIFT;
     if (!rmig_extent_covers(&scan->extent, offset))
-        scan->extent = rmig_extent_at(&scan->blocks->items[range.block_index], offset);
+        scan->extent = rmig_extent_at(&scan->blocks->items[scan->block_index], offset);
     if (scan->extent.hole) {
-        clip(&range, &scan->extent, limits->zero_pages);
+        range = range_here(scan, limits->zero_pages);
         kept = take_hole(scan, &range);
         hole = kept > 0;
     }
     if (!hole) {
-        clip(&range, &scan->extent, rmig_min_u64(RMIG_SCAN_AHEAD_PAGES, limits->zero_pages));
+        range = range_here(scan, rmig_min_u64(RMIG_SCAN_AHEAD_PAGES, limits->zero_pages));
         kept = take_data(scan, &range, limits->data_pages, &zero);
     }
     scan->page = range.first + kept;

@@ -79,15 +79,13 @@ static void clear_all(void)
 
 START_TEST(pages__all_start_dirty)
 {
-    struct rmig_page_range range;
-
     guest_add(&guest, "a", 3 * RMIG_PAGE_BYTES, false);
     guest_add(&guest, "b", 130 * RMIG_PAGE_BYTES, false);
     start();
     ck_assert_uint_eq(rmig_pages_count(&pages), 133);
-    ck_assert(rmig_pages_find(&pages, 1, 0, &range));
-    ck_assert_uint_eq(range.first, 0);
-    ck_assert_uint_eq(range.count, 130);
+    ck_assert_uint_eq(rmig_pages_next_dirty(&pages, 1, 0, 130), 0);
+    ck_assert_uint_eq(rmig_pages_dirty_run(&pages, 1, 0, 130), 130);
+    ck_assert_uint_eq(rmig_pages_dirty_run(&pages, 1, 5, 70), 65);
 }
 END_TEST
 
@@ -102,13 +100,13 @@ START_TEST(pages__counted_once)
     ck_assert_uint_eq(rmig_pages_count(&pages), 180);
     mark(1, 0, 15);
     ck_assert_uint_eq(rmig_pages_count(&pages), 185);
-    ck_assert(rmig_pages_find(&pages, 1, 15, &range));
-    ck_assert_uint_eq(range.first, 30);
-    ck_assert_uint_eq(range.count, 70);
-    ck_assert(!rmig_pages_find(&pages, 1, 100, &range));
+    ck_assert_uint_eq(rmig_pages_next_dirty(&pages, 1, 15, 100), 30);
+    ck_assert_uint_eq(rmig_pages_next_dirty(&pages, 1, 15, 20), 20);
+    ck_assert_uint_eq(rmig_pages_dirty_run(&pages, 1, 30, 100), 70);
+    ck_assert_uint_eq(rmig_pages_next_dirty(&pages, 1, 100, 100), 100);
     clear_all();
     ck_assert_uint_eq(rmig_pages_count(&pages), 0);
-    ck_assert(!rmig_pages_find(&pages, 0, 0, &range));
+    ck_assert_uint_eq(rmig_pages_next_dirty(&pages, 0, 0, 100), 100);
 }
 END_TEST
 
