@@ -14,6 +14,8 @@
 #define HAVE_NEON 1
 #endif
 
+typedef bool is_zero_fn(const void *buf, size_t n);
+
 static inline uint64_t load_u64(const uint8_t *p)
 {
     uint64_t v;
@@ -43,8 +45,6 @@ static bool is_zero_words(const void *buf, size_t n)
 
     if (n < 8)
         return bytes_zero(p, n);
-    if (!ends_zero(p, n))
-        return false;
     for (; end - p >= 64; p += 64)
         if (load_u64(p) | load_u64(p + 8) | load_u64(p + 16) | load_u64(p + 24) | load_u64(p + 32) |
             load_u64(p + 40) | load_u64(p + 48) | load_u64(p + 56))
@@ -52,7 +52,7 @@ static bool is_zero_words(const void *buf, size_t n)
     for (; end - p >= 8; p += 8)
         if (load_u64(p))
             return false;
-    return true; /* the last 8 bytes were looked at first */
+    return load_u64(end - 8) == 0; /* the rest, some bytes for the second time */
 }
 
 static bool always(void)
@@ -70,8 +70,6 @@ __attribute__((target("sse2"))) static bool is_zero_sse2(const void *buf, size_t
 
     if (n < 64)
         return is_zero_words(buf, n);
-    if (!ends_zero(p, n))
-        return false;
     for (;; p += 64) {
         __m128i v;
 
@@ -97,8 +95,6 @@ __attribute__((target("avx2"))) static bool is_zero_avx2(const void *buf, size_t
 
     if (n < 128)
         return is_zero_words(buf, n);
-    if (!ends_zero(p, n))
-        return false;
     for (;; p += 128) {
         __m256i v;
 
@@ -126,8 +122,6 @@ static bool is_zero_neon(const void *buf, size_t n)
 
     if (n < 64)
         return is_zero_words(buf, n);
-    if (!ends_zero(p, n))
-        return false;
     for (;; p += 64) {
         uint8x16_t v;
 
@@ -153,11 +147,11 @@ const struct rmig_zero_variant rmig_zero_variants[] = {
     {"words", is_zero_words, always},  {NULL, NULL, NULL},
 };
 
-bool rmig_is_zero(const void *buf, size_t len_bytes)
+static is_zero_fn *fastest(void)
 {
     /* Every thread that chooses chooses the same, so a race to store it is harmless. */
-    static _Atomic(bool (*)(const void *, size_t)) chosen;
-    bool (*fn)(const void *, size_t) = atomic_load_explicit(&chosen, memory_order_relaxed);
+    static _Atomic(is_zero_fn *) chosen;
+    is_zero_fn *fn = atomic_load_explicit(&chosen, memory_order_relaxed);
 
     if (!fn) {
         const struct rmig_zero_variant *v = rmig_zero_variants;
@@ -167,16 +161,25 @@ bool rmig_is_zero(const void *buf, size_t len_bytes)
         fn = v->is_zero;
         atomic_store_explicit(&chosen, fn, memory_order_relaxed);
     }
-    return fn(buf, len_bytes);
+    return fn;
+}
+
+bool rmig_is_zero(const void *buf, size_t len_bytes)
+{
+    return (len_bytes < 8 || ends_zero(buf, len_bytes)) && fastest()(buf, len_bytes);
 }
 
 uint64_t rmig_alike_pages(const uint8_t *ptr, uint64_t zero_pages, uint64_t data_pages, bool *zero_p)
 {
-    bool zero = rmig_is_zero(ptr, RMIG_PAGE_BYTES);
-    uint64_t most = zero ? zero_pages : data_pages, n = 1;
+    is_zero_fn *is_zero = fastest();
+    uint64_t n = 1;
 
-    while (n < most && rmig_is_zero(ptr + n * RMIG_PAGE_BYTES, RMIG_PAGE_BYTES) == zero)
-        n++;
-    *zero_p = zero;
+    *zero_p = rmig_is_zero(ptr, RMIG_PAGE_BYTES);
+    if (*zero_p) /* straight on: to look at the end of each page first costs a fifth of the rate */
+        while (n < zero_pages && is_zero(ptr + n * RMIG_PAGE_BYTES, RMIG_PAGE_BYTES))
+            n++;
+    else
+        while (n < data_pages && !rmig_is_zero(ptr + n * RMIG_PAGE_BYTES, RMIG_PAGE_BYTES))
+            n++;
     return n;
 }
