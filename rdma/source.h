@@ -56,7 +56,7 @@ struct rmig_rdma_source {
     struct rmig_rdma_batch batch;
     struct rmig_rdma_want wants[RMIG_SOURCE_ASK_MAX]; /* not asked for yet */
     unsigned nwants;
-    uint64_t wanted_chunks; /* sum of wants */
+    uint64_t wanted_bytes; /* sum of wants */
     struct rmig_rdma_want asked[RMIG_SOURCE_ASK_MAX]; /* request on its way */
     unsigned nasked;
     unsigned nrequests; /* for keys, so far; no more than RMIG_SOURCE_ASK_CHUNKS are counted */

@@ -60,15 +60,27 @@ int rmig_rdma_source_admit(struct rmig_rdma_source *source, uint32_t block_index
 
 /* --- keys ------------------------------------------------------------------------------------- */
 
-/* Chunks that are worth a request. At first a single one, so that writing begins at once, then twice as many
- * with each request; with a budget a part of it, so that the rest is written meanwhile. */
-static uint64_t group_chunks(const struct rmig_rdma_source *source)
+/*
+ * Bytes that are worth a request, whatever the length of their blocks. At first those of a chunk, so that writing
+ * begins at once, then twice as many with each request; with a budget a part of it, so that the rest is written
+ * meanwhile.
+ */
+static uint64_t group_bytes(const struct rmig_rdma_source *source)
 {
     uint64_t most = rmig_min_u64(UINT64_C(1) << source->nrequests, RMIG_SOURCE_ASK_CHUNKS);
 
-    if (source->pins.nplaces == 0)
-        return most;
-    return rmig_min_u64(rmig_max_u64(source->pins.nplaces / BUDGET_PART, 1), most);
+    if (source->pins.nplaces)
+        most = rmig_min_u64(rmig_max_u64(source->pins.nplaces / BUDGET_PART, 1), most);
+    return most << RMIG_WIRE_CHUNK_SHIFT;
+}
+
+/* Of the chunks, which but for the last of a block are whole. */
+static uint64_t want_bytes(const struct rmig_rdma_source *source, const struct rmig_rdma_want *want)
+{
+    uint64_t block_bytes = source->table.items[want->block_index].len_bytes;
+    uint64_t at = want->first_chunk << RMIG_WIRE_CHUNK_SHIFT;
+
+    return rmig_min_u64(want->nchunks << RMIG_WIRE_CHUNK_SHIFT, block_bytes - at);
 }
 
 /* With a budget chunks come and go one by one. */
@@ -96,7 +108,7 @@ bool rmig_rdma_source_want_keys(struct rmig_rdma_source *source, const struct rm
             source->wants[source->nwants++] = (struct rmig_rdma_want){ run->block_index, c, 1 };
         }
         rmig_bitmap_set(peer->wanted, c, 1);
-        source->wanted_chunks++;
+        source->wanted_bytes += want_bytes(source, &(struct rmig_rdma_want){ run->block_index, c, 1 });
     }
     return true;
 }
@@ -146,7 +158,7 @@ static int request_keys(struct rmig_rdma_source *source, struct rmig_err *err)
     for (unsigned i = 0; i < n; i++) {
         put_record(source, payload, i, &source->wants[i]);
         source->asked[i] = source->wants[i];
-        source->wanted_chunks -= source->wants[i].nchunks;
+        source->wanted_bytes -= want_bytes(source, &source->wants[i]);
     }
     source->nasked = n;
     source->nrequests = (unsigned)rmig_min_u64(source->nrequests + 1, RMIG_SOURCE_ASK_CHUNKS);
@@ -230,6 +242,6 @@ int rmig_rdma_source_take_keys(struct rmig_rdma_source *source, struct rmig_err 
 bool rmig_rdma_source_is_ask_due(const struct rmig_rdma_source *source, bool all)
 {
     return source->nwants && !rmig_rdma_source_is_asking(source) &&
-           (all || source->wanted_chunks >= group_chunks(source) ||
+           (all || source->wanted_bytes >= group_bytes(source) ||
             source->nwants == RMIG_SOURCE_ASK_MAX);
 }
