@@ -327,19 +327,21 @@ static int pause_guest(struct rmig_source *s, struct rmig_err *err)
 
 static int check_deadline(struct rmig_source *s, struct rmig_err *err)
 {
+    double left_mib = (double)rmig_save_stats(s->save)->remaining_pages * RMIG_PAGE_BYTES / (1 << 20);
     char rates[96];
 
     if (!s->expired && rmig_now_ns() < s->deadline_ns)
         return 0;
+    if (s->pace.dirty_rate_bytes_per_s <= 0) /* nothing is written, or the first pass has not ended */
+        return rmig_err_set(err, -ETIME, "the RAM was not through in %u ms: %.1f MiB are left; give it "
+                            "more time or more bandwidth", s->opts.deadline_ms, left_mib);
     rates[0] = '\0';
-    if (s->pace.dirty_rate_bytes_per_s > 0 && s->pace.rate_bytes_per_s > 0)
+    if (s->pace.rate_bytes_per_s > 0)
         snprintf(rates, sizeof(rates), ", the guest dirties %.1f MB/s, the link takes %.1f MB/s",
                  s->pace.dirty_rate_bytes_per_s / 1e6, s->pace.rate_bytes_per_s / 1e6);
     return rmig_err_set(err, -ETIME, "did not converge in %u ms: %.1f MiB are left%s; give it more "
                         "time, more bandwidth or a longer downtime, or slow the guest",
-                        s->opts.deadline_ms,
-                        (double)rmig_save_stats(s->save)->remaining_pages * RMIG_PAGE_BYTES / (1 << 20),
-                        rates);
+                        s->opts.deadline_ms, left_mib, rates);
 }
 
 /* Until the guest is paused. */
