@@ -169,7 +169,8 @@ static int check_total(const struct rmig_load *load, uint64_t total_bytes, struc
         return rmig_err_set(err, -EPROTO, "ram section: 0 bytes of RAM");
     if (!load->blocks.count && total_bytes > most)
         return rmig_err_set(err, -EPROTO,
-                            "ram section: %llu bytes of RAM at the source, at most %llu are allowed",
+                            "ram section: %llu bytes of RAM at the source, at most %llu are allowed; "
+                            "raise max_ram_bytes (of rmig: --max-ram)",
                             (unsigned long long)total_bytes, (unsigned long long)most);
     return 0;
 }

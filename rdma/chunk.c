@@ -116,7 +116,8 @@ int rmig_rdma_chunks_register(struct rmig_rdma_chunks *chunks, uint32_t block_in
     if (chunks->budget_bytes && len_bytes > chunks->budget_bytes - chunks->pinned_bytes)
         return rmig_err_set(err, -EDQUOT,
                             "RAM block %.64s: pinning %llu MiB more would exceed the pin budget of "
-                            "%llu MiB", block->name, (unsigned long long)(len_bytes >> 20),
+                            "%llu MiB; raise it (--pin-budget)", block->name,
+                            (unsigned long long)(len_bytes >> 20),
                             (unsigned long long)(chunks->budget_bytes >> 20));
     rc = grow(chunks, err);
     if (rc < 0)
