@@ -85,6 +85,9 @@ static void check_content(struct argp_state *state, struct bench_params *p)
     if ((p->dirty_set_bytes || p->tracker != BENCH_TRACK_AUTO) && p->dirty_rate_bytes_per_s == 0)
         argp_failure(state, BENCH_USAGE, 0, "--%s: nothing is written without --dirty-rate",
                      p->dirty_set_bytes ? "dirty-set" : "dirty-tracker");
+    if (!p->ram_file[0] && p->dirty_set_bytes > p->size_bytes)
+        argp_failure(state, BENCH_USAGE, 0, "--dirty-set: more than the RAM, which has %llu bytes (--size)",
+                     (unsigned long long)p->size_bytes);
 }
 
 void bench_params_check(struct argp_state *state, struct bench_params *p)

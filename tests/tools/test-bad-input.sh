@@ -67,6 +67,7 @@ wrong 2 'gid-index is for RDMA' -x 1 tcp:host:1
 wrong 2 'zero-holes: .*zero-fraction' --zero-holes host
 wrong 2 'dirty-tracker: .*dirty-rate' --dirty-tracker pagemap host
 wrong 2 'dirty-set: .*dirty-rate' --dirty-set 4K host
+wrong 2 'dirty-set: more than the RAM, which has 1048576 bytes' -s 1M --dirty-rate 1 --dirty-set 2M host
 wrong 2 'HOST is missing.*--json' --json
 wrong 2 'HOST is missing.*--size' -s 4K
 wrong 2 '--once is for the server' --once host
