@@ -32,7 +32,8 @@ mutants-rows   7 a fault for every row of docs/stream-behaviours.md: its named t
 bench-stream   5 what the streams cost, beside memcpy, stdio, writev and iperf3
 bench-move     7 what a move of 4 GiB over TCP costs, beside a stock QEMU
 bench-prealloc 7 the same into memory that is there before the move
-bench-rdma     8 what a move over RDMA costs: beside the rate of the link and raw loops, until its first page, and to cancel
+bench-rdma     8 what a move over RDMA costs: beside raw loops, until its first page, and to cancel
+bench-rdma-link 8 the same beside the rate of a link
 bench-rdma-qemu 7 what it costs beside a stock QEMU
 bench-rdma-size 8 what grows with the RAM: zero pages, holes, memory, messages, instructions
 dirty-rate     5 guests that write at 10 to 150 % of a link, over RDMA and TCP: converged or given up, and whole
@@ -44,7 +45,8 @@ fuzz-wire      7 the fuzz targets of what a peer says: control messages, both en
 fuzz-stream    8 the fuzz targets of streams, buffers, URIs, RAM images and the format, for a minute each
 hypervisor     3 moves of guests that run, on real KVM
 interop        8 guests of a stock QEMU through rmig, over the RDMA of tests/fabric, tcp, unix and exec
-interop-full   9 guests of two NUMA nodes with disks, NICs and VGA, and with RAM behind 4 GiB
+interop-full   5 guests of two NUMA nodes with disks, NICs and VGA
+interop-big    8 guests with 3 GiB, some of it behind 4 GiB
 interop-many   6 the same 50 times in a row each way, and what is left behind
 interop-kills  7 either side killed at 20 random instants each
 interop-rxe    8 moves of guests over RDMA of the kernel, in a guest with soft-RoCE
@@ -247,7 +249,12 @@ part_bench_prealloc()
 
 part_bench_rdma()
 {
-    bench rdma shaped raw first cancel scattered
+    bench rdma raw first cancel scattered
+}
+
+part_bench_rdma_link()
+{
+    bench rdma shaped shaped-1g
 }
 
 part_bench_rdma_qemu()
@@ -402,7 +409,12 @@ part_interop()
 
 part_interop_full()
 {
-    interop /full/ /big/
+    interop /full/
+}
+
+part_interop_big()
+{
+    interop /big/
 }
 
 part_interop_many()
