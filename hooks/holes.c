@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* holes.c -- asks the backing file of a block where it has data, by lseek. */
+/* holes.c -- asks the backing file of a block where it has data, by lseek, and the page cache, by mincore. */
 #include "hooks/holes.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include "common/overflow.h"
 #include "hooks/zero.h"
+
+/* So many pages of data are told at once. */
+#define LOOK_PAGES 4096u
 
 /* Offset in the block of the next data or hole at or after offset, clipped to the block. */
 static uint64_t seek_next(const struct rmig_block *b, uint64_t offset_bytes, int whence,
@@ -32,7 +36,24 @@ static bool knows_holes(int fd)
     return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-struct rmig_extent rmig_extent_at(const struct rmig_block *block, uint64_t offset_bytes)
+/*
+ * How much of the range is in memory, from its start: that is data. Where shared memory has its next hole it tells
+ * only by a walk over all pages up to there, which may be the rest of the guest; this looks no further than asked.
+ */
+static uint64_t resident_bytes(const struct rmig_block *block, uint64_t offset_bytes, uint64_t len_bytes)
+{
+    unsigned char resident[LOOK_PAGES];
+    uint64_t n = 0;
+
+    if (sysconf(_SC_PAGESIZE) != RMIG_PAGE_BYTES ||
+        mincore((uint8_t *)block->host + offset_bytes, len_bytes, resident) < 0)
+        return 0;
+    while (n < len_bytes >> RMIG_PAGE_SHIFT && (resident[n] & 1))
+        n++;
+    return n << RMIG_PAGE_SHIFT;
+}
+
+struct rmig_extent rmig_extent_at(const struct rmig_block *block, uint64_t offset_bytes, uint64_t look_bytes)
 {
     struct rmig_extent e = {offset_bytes, block->len_bytes, false};
     uint64_t next;
@@ -47,6 +68,13 @@ struct rmig_extent rmig_extent_at(const struct rmig_block *block, uint64_t offse
         e.hole = true;
         return e;
     }
+    look_bytes = rmig_min_u64(rmig_min_u64(look_bytes, LOOK_PAGES << RMIG_PAGE_SHIFT), e.end_bytes - offset_bytes);
+    next = resident_bytes(block, offset_bytes, look_bytes);
+    if (next > 0) {
+        e.end_bytes = offset_bytes + next;
+        return e;
+    }
+    /* Swapped out, or on a disk. */
     next = seek_next(block, offset_bytes, SEEK_HOLE, block->len_bytes);
     next = rmig_div_round_up_u64(next, RMIG_PAGE_BYTES) * RMIG_PAGE_BYTES;
     if (next > offset_bytes)
@@ -59,7 +87,7 @@ int rmig_zero_range(const struct rmig_block *block, uint64_t offset_bytes, uint6
     uint64_t end_bytes = offset_bytes + len_bytes;
 
     while (offset_bytes < end_bytes) {
-        struct rmig_extent extent = rmig_extent_at(block, offset_bytes);
+        struct rmig_extent extent = rmig_extent_at(block, offset_bytes, end_bytes - offset_bytes);
         uint64_t stop_bytes = rmig_min_u64(extent.end_bytes, end_bytes);
 
         for (; !extent.hole && offset_bytes < stop_bytes; offset_bytes += RMIG_PAGE_BYTES) {

@@ -17,11 +17,12 @@ struct rmig_extent {
 /**
  * Look up what kind of extent begins at offset_bytes. A page that a hole touches only in part is
  * data. Where the block has no fd, or that of a device, or its file system cannot tell, all the rest
- * is data. Moves the file position of the block's fd.
- * Requires: offset_bytes is a page multiple inside the block.
+ * is data. Data is told no further than it is cheap to, and look_bytes at most where it is in memory; a
+ * hole is told to its end. Moves the file position of the block's fd.
+ * Requires: offset_bytes is a page multiple inside the block; look_bytes is one, and not 0.
  * Returns: the extent; start_bytes is offset_bytes, end_bytes beyond it and within the block.
  */
-struct rmig_extent rmig_extent_at(const struct rmig_block *block, uint64_t offset_bytes);
+struct rmig_extent rmig_extent_at(const struct rmig_block *block, uint64_t offset_bytes, uint64_t look_bytes);
 
 /**
  * Make a range read as zero; what is zero already is not written, what no file holds not even read.

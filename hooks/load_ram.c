@@ -74,7 +74,7 @@ static int make_zero(struct rmig_load *load, uint64_t offset_bytes, uint8_t *ptr
     int rc;
 
     if (!rmig_extent_covers(&load->extent, offset_bytes))
-        load->extent = rmig_extent_at(block, offset_bytes);
+        load->extent = rmig_extent_at(block, offset_bytes, UINT64_MAX);
     load->stats.zero_pages++;
     if (load->extent.hole) {
         load->stats.hole_pages++;

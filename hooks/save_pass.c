@@ -260,7 +260,7 @@ int rmig_save_pass(struct rmig_save *save, enum rmig_hook_flag flag, struct rmig
     int rc;
 
     pass.flushed_bytes = rmig_out_transferred_fast_bytes(save->out);
-    rmig_scan_init(&pass.scan, &save->pages);
+    rmig_scan_init(&pass.scan, &save->pages, save->stats.rounds == 0);
     for (;;) {
         rc = section(&pass, err);
         if (rc < 0)

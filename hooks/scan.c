@@ -5,9 +5,9 @@
 #include "common/overflow.h"
 #include "hooks/zero.h"
 
-void rmig_scan_init(struct rmig_scan *scan, struct rmig_pages *pages)
+void rmig_scan_init(struct rmig_scan *scan, struct rmig_pages *pages, bool first_pass)
 {
-    *scan = (struct rmig_scan){.pages = pages, .blocks = pages->blocks};
+    *scan = (struct rmig_scan){.pages = pages, .blocks = pages->blocks, .first_pass = first_pass};
 }
 
 static void mark_rest(struct rmig_scan *scan, const struct rmig_page_range *range, uint64_t keep)
@@ -25,7 +25,7 @@ static uint64_t hole_pages(struct rmig_scan *scan, const struct rmig_page_range 
     const struct rmig_block *block = &scan->blocks->items[range->block_index];
     uint64_t offset = range->first << RMIG_PAGE_SHIFT;
 
-    scan->extent = rmig_extent_at(block, offset);
+    scan->extent = rmig_extent_at(block, offset, UINT64_MAX);
     if (!scan->extent.hole)
         return 0;
     return rmig_min_u64(range->count, (scan->extent.end_bytes - offset) >> RMIG_PAGE_SHIFT);
@@ -80,39 +80,48 @@ static bool find(struct rmig_scan *scan)
     return false;
 }
 
-/* The dirty pages there: as far as the extent goes, and at most so many. */
-static struct rmig_page_range range_here(struct rmig_scan *scan, uint64_t most)
+/* The dirty pages there, before end and at most so many. */
+static struct rmig_page_range range_here(struct rmig_scan *scan, uint64_t end, uint64_t most)
 {
-    uint64_t left = (scan->extent.end_bytes >> RMIG_PAGE_SHIFT) - scan->page;
-    uint64_t end = scan->page + rmig_min_u64(left, most);
-
+    end = scan->page + rmig_min_u64(end - scan->page, most);
     return (struct rmig_page_range){
         scan->block_index, scan->page, rmig_pages_dirty_run(scan->pages, scan->block_index, scan->page, end)};
+}
+
+static void find_extent(struct rmig_scan *scan)
+{
+    const struct rmig_block *block = &scan->blocks->items[scan->block_index];
+    uint64_t offset = scan->page << RMIG_PAGE_SHIFT;
+
+    if (!rmig_extent_covers(&scan->extent, offset))
+        scan->extent = rmig_extent_at(block, offset, UINT64_MAX);
 }
 
 bool rmig_scan_next(struct rmig_scan *scan, const struct rmig_scan_limits *limits,
                     struct rmig_found *found_p)
 {
+    uint64_t ahead = rmig_min_u64(RMIG_SCAN_AHEAD_PAGES, limits->zero_pages), end, kept = 0;
     struct rmig_page_range range;
-    uint64_t offset, kept = 0;
     bool zero = true, hole = false;
 
     if (!find(scan))
         return false;
-    offset = scan->page << RMIG_PAGE_SHIFT;
-    if (!rmig_extent_covers(&scan->extent, offset))
-        scan->extent = rmig_extent_at(&scan->blocks->items[scan->block_index], offset);
-    if (scan->extent.hole) {
-        range = range_here(scan, limits->zero_pages);
-        kept = take_hole(scan, &range);
-        hole = kept > 0;
+    end = pages_of(&scan->blocks->items[scan->block_index]);
+    range = range_here(scan, end, ahead);
+    if (scan->first_pass || range.count >= RMIG_SCAN_MARKED_PAGES) {
+        find_extent(scan);
+        if (scan->extent.hole) {
+            range = range_here(scan, scan->extent.end_bytes >> RMIG_PAGE_SHIFT, limits->zero_pages);
+            kept = take_hole(scan, &range);
+            hole = kept > 0;
+        }
+        end = scan->extent.end_bytes >> RMIG_PAGE_SHIFT; /* if it was no hole any more, it is another one */
     }
-    if (!hole) {
-        range = range_here(scan, rmig_min_u64(RMIG_SCAN_AHEAD_PAGES, limits->zero_pages));
+    range.count = rmig_min_u64(range.count, rmig_min_u64(ahead, end - range.first));
+    if (!hole)
         kept = take_data(scan, &range, limits->data_pages, &zero);
-    }
     scan->page = range.first + kept;
-    found_p->run = (struct rmig_run){range.block_index, zero ? RMIG_RUN_ZERO : 0, offset,
+    found_p->run = (struct rmig_run){range.block_index, zero ? RMIG_RUN_ZERO : 0, range.first << RMIG_PAGE_SHIFT,
                                      kept << RMIG_PAGE_SHIFT};
     found_p->hole = hole;
     return true;

@@ -16,6 +16,7 @@ struct rmig_scan {
     const struct rmig_blocks *blocks;
     uint32_t block_index; /* where the walk is */
     uint64_t page;
+    bool first_pass;
     struct rmig_extent extent; /* of block_index, what is known of the backing file */
 };
 
@@ -28,14 +29,22 @@ struct rmig_scan_limits {
 /** Most pages that are looked at to find one run: bounds the time one step takes. */
 #define RMIG_SCAN_AHEAD_PAGES 4096u
 
+/** So many dirty pages in a row may be in holes in a later pass, too. */
+#define RMIG_SCAN_MARKED_PAGES 512u
+
 /** A run that was taken: its pages are clean now. */
 struct rmig_found {
     struct rmig_run run; /* flags has RMIG_RUN_ZERO where all of it was zero */
     bool hole;           /* and nothing of it was read */
 };
 
-/** Start at the first page of the first block. Requires: pages outlives the walk. */
-void rmig_scan_init(struct rmig_scan *scan, struct rmig_pages *pages);
+/**
+ * Start at the first page of the first block. first_pass: pages may be dirty that nobody has ever written. Later
+ * a page that is dirty was written, so that it is in no hole: only where so many are in a row that they may have
+ * been marked for want of knowledge is the file asked.
+ * Requires: pages outlives the walk.
+ */
+void rmig_scan_init(struct rmig_scan *scan, struct rmig_pages *pages, bool first_pass);
 
 /** Take the next run. Returns: false at the end of the last block. */
 bool rmig_scan_next(struct rmig_scan *scan, const struct rmig_scan_limits *limits,

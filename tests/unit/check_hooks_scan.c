@@ -28,7 +28,7 @@ static void start(void)
 {
     ck_assert_int_eq(rmig_blocks_init(&blocks, guest.blocks, guest.count, NULL), 0);
     ck_assert_int_eq(rmig_pages_init(&pages, &blocks, true, NULL), 0);
-    rmig_scan_init(&scan, &pages);
+    rmig_scan_init(&scan, &pages, true);
 }
 
 static void teardown(void)
@@ -176,6 +176,26 @@ START_TEST(scan__what_is_known_of_a_file_is_not_used_for_another)
 }
 END_TEST
 
+/* What is dirty later was written, unless it is so much that nobody may have looked. */
+START_TEST(scan__a_later_pass_asks_of_long_runs_alone)
+{
+    guest_init(&guest, 1, 3 * RMIG_SCAN_MARKED_PAGES * RMIG_PAGE_BYTES);
+    start();
+    clear_all();
+    rmig_scan_init(&scan, &pages, false);
+    limits = (struct rmig_scan_limits){256, UINT64_MAX};
+    mark(0, 0, 1);
+    mark(0, 2, RMIG_SCAN_MARKED_PAGES);
+    guest_fill(&guest, 0, 1030, 4, 1);
+    mark(0, 1030, 4);
+    expect(0, 0, 1, true, false);
+    expect(0, 2, RMIG_SCAN_MARKED_PAGES, true, true);
+    expect(0, 1030, 4, false, false);
+    expect_end();
+    ck_assert_uint_eq(guest_allocated_pages(&guest, 0), 1 + 4);
+}
+END_TEST
+
 /* The guest writes into a hole that the walk knows, before the walk comes to it. */
 START_TEST(scan__a_hole_that_is_written_is_noticed)
 {
@@ -207,7 +227,7 @@ START_TEST(scan__a_page_marked_ahead_comes_once_behind_later)
     expect(0, 8, 8, false, false);
     expect_end();
     ck_assert_uint_eq(rmig_pages_count(&pages), 1);
-    rmig_scan_init(&scan, &pages);
+    rmig_scan_init(&scan, &pages, true);
     expect(0, 2, 1, false, false);
     expect_end();
 }
@@ -236,7 +256,7 @@ START_TEST(scan__a_page_written_while_it_is_read_comes_again)
     signal(SIGSEGV, SIG_DFL);
     expect_end();
     ck_assert_uint_eq(rmig_pages_count(&pages), 1);
-    rmig_scan_init(&scan, &pages);
+    rmig_scan_init(&scan, &pages, true);
     expect(0, 0, 1, false, false);
 }
 END_TEST
@@ -270,6 +290,7 @@ Suite *hooks_scan_suite(void)
     tcase_add_test(tc, scan__data_is_capped_and_zeroes_by_what_is_looked_at);
     tcase_add_test(tc, scan__what_is_known_of_a_file_is_not_used_for_another);
     tcase_add_test(tc, scan__a_hole_that_is_written_is_noticed);
+    tcase_add_test(tc, scan__a_later_pass_asks_of_long_runs_alone);
     tcase_add_test(tc, scan__a_page_marked_ahead_comes_once_behind_later);
     tcase_add_test(tc, scan__a_page_written_while_it_is_read_comes_again);
     tcase_add_test(tc, scan__what_is_given_back_comes_again);

@@ -110,6 +110,8 @@ START_TEST(zero_variants__last_is_portable)
 }
 END_TEST
 
+#define WHOLE UINT64_MAX
+
 /* --- holes ------------------------------------------------------------------------------------ */
 
 START_TEST(extent_at__no_fd_is_data)
@@ -118,7 +120,7 @@ START_TEST(extent_at__no_fd_is_data)
     struct rmig_extent e;
 
     guest_add(&g, "anonymous", 1u << 20, true);
-    e = rmig_extent_at(&g.blocks[0], 4096);
+    e = rmig_extent_at(&g.blocks[0], 4096, WHOLE);
     ck_assert(!e.hole);
     ck_assert_uint_eq(e.start_bytes, 4096);
     ck_assert_uint_eq(e.end_bytes, 1u << 20);
@@ -133,16 +135,62 @@ START_TEST(extent_at__holes_and_data)
 
     guest_init(&g, 1, 64 * RMIG_PAGE_BYTES);
     guest_fill(&g, 0, 10, 3, 1);
-    e = rmig_extent_at(&g.blocks[0], 0);
+    e = rmig_extent_at(&g.blocks[0], 0, WHOLE);
     ck_assert(e.hole);
     ck_assert_uint_eq(e.end_bytes, 10 * RMIG_PAGE_BYTES);
-    e = rmig_extent_at(&g.blocks[0], 11 * RMIG_PAGE_BYTES);
+    e = rmig_extent_at(&g.blocks[0], 11 * RMIG_PAGE_BYTES, WHOLE);
     ck_assert(!e.hole);
     ck_assert_uint_eq(e.end_bytes, 13 * RMIG_PAGE_BYTES);
-    e = rmig_extent_at(&g.blocks[0], 13 * RMIG_PAGE_BYTES);
+    e = rmig_extent_at(&g.blocks[0], 13 * RMIG_PAGE_BYTES, WHOLE);
     ck_assert(e.hole);
     ck_assert_uint_eq(e.end_bytes, 64 * RMIG_PAGE_BYTES);
     guest_release(&g);
+}
+END_TEST
+
+START_TEST(extent_at__data_is_told_as_far_as_asked)
+{
+    struct guest g;
+    struct rmig_extent e;
+
+    guest_init(&g, 1, 64 * RMIG_PAGE_BYTES);
+    guest_fill(&g, 0, 10, 20, 1);
+    e = rmig_extent_at(&g.blocks[0], 10 * RMIG_PAGE_BYTES, 4 * RMIG_PAGE_BYTES);
+    ck_assert(!e.hole);
+    ck_assert_uint_eq(e.end_bytes, 14 * RMIG_PAGE_BYTES);
+    e = rmig_extent_at(&g.blocks[0], 28 * RMIG_PAGE_BYTES, 4 * RMIG_PAGE_BYTES);
+    ck_assert(!e.hole);
+    ck_assert_uint_eq(e.end_bytes, 30 * RMIG_PAGE_BYTES);
+    e = rmig_extent_at(&g.blocks[0], 30 * RMIG_PAGE_BYTES, RMIG_PAGE_BYTES);
+    ck_assert(e.hole);
+    ck_assert_uint_eq(e.end_bytes, 64 * RMIG_PAGE_BYTES);
+    guest_release(&g);
+}
+END_TEST
+
+/* A disk's pages are data though none of them is in memory. */
+START_TEST(extent_at__data_that_is_not_in_memory)
+{
+    char path[] = "/var/tmp/rmig-disk-XXXXXX";
+    const char x[20] = "x";
+    struct rmig_block b = {.name = "b", .len_bytes = 64 * RMIG_PAGE_BYTES};
+    struct rmig_extent e;
+
+    b.fd = mkstemp(path);
+    ck_assert_int_ge(b.fd, 0);
+    unlink(path);
+    ck_assert_int_eq(ftruncate(b.fd, (off_t)b.len_bytes), 0);
+    for (off_t page = 10; page < 13; page++)
+        ck_assert_int_eq(pwrite(b.fd, x, sizeof(x), page * (off_t)RMIG_PAGE_BYTES), sizeof(x));
+    ck_assert_int_eq(fsync(b.fd), 0);
+    ck_assert_int_eq(posix_fadvise(b.fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    b.host = mmap(NULL, b.len_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, b.fd, 0);
+    ck_assert_ptr_ne(b.host, MAP_FAILED);
+    e = rmig_extent_at(&b, 10 * RMIG_PAGE_BYTES, WHOLE);
+    ck_assert(!e.hole);
+    ck_assert_uint_ge(e.end_bytes, 13 * RMIG_PAGE_BYTES); /* some file systems have no holes */
+    munmap(b.host, b.len_bytes);
+    close(b.fd);
 }
 END_TEST
 
@@ -157,11 +205,11 @@ START_TEST(extent_at__block_inside_a_larger_file)
     part = g.blocks[0];
     part.fd_offset_bytes = 8 * RMIG_PAGE_BYTES;
     part.len_bytes = 16 * RMIG_PAGE_BYTES;
-    e = rmig_extent_at(&part, 0); /* the data is beyond its end */
+    e = rmig_extent_at(&part, 0, WHOLE); /* the data is beyond its end */
     ck_assert(e.hole);
     ck_assert_uint_eq(e.end_bytes, part.len_bytes);
     part.len_bytes = 40 * RMIG_PAGE_BYTES;
-    e = rmig_extent_at(&part, 0);
+    e = rmig_extent_at(&part, 0, WHOLE);
     ck_assert(e.hole);
     ck_assert_uint_eq(e.end_bytes, 32 * RMIG_PAGE_BYTES);
     guest_release(&g);
@@ -181,7 +229,7 @@ START_TEST(extent_at__hole_that_is_part_of_a_page_is_data)
     b.fd_offset_bytes = 2048;
     ck_assert_int_eq(ftruncate(b.fd, 65536), 0);
     ck_assert_int_eq(pwrite(b.fd, "x", 1, 4096), 1);
-    e = rmig_extent_at(&b, 0);
+    e = rmig_extent_at(&b, 0, WHOLE);
     ck_assert(!e.hole);
     ck_assert_uint_gt(e.end_bytes, 0);
     ck_assert_uint_eq(e.end_bytes % RMIG_PAGE_BYTES, 0);
@@ -197,7 +245,7 @@ START_TEST(extent_at__descriptor_that_cannot_seek_is_data)
 
     ck_assert_int_eq(pipe(fds), 0);
     b.fd = fds[0];
-    e = rmig_extent_at(&b, RMIG_PAGE_BYTES);
+    e = rmig_extent_at(&b, RMIG_PAGE_BYTES, WHOLE);
     ck_assert(!e.hole);
     ck_assert_uint_eq(e.end_bytes, b.len_bytes);
     close(fds[0]);
@@ -214,7 +262,7 @@ START_TEST(extent_at__device_is_data)
 
     b.fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
     ck_assert_int_ge(b.fd, 0);
-    e = rmig_extent_at(&b, RMIG_PAGE_BYTES);
+    e = rmig_extent_at(&b, RMIG_PAGE_BYTES, WHOLE);
     ck_assert(!e.hole);
     ck_assert_uint_eq(e.end_bytes, b.len_bytes);
     close(b.fd);
@@ -250,6 +298,8 @@ Suite *hooks_zero_suite(void)
     suite_add_tcase(s, zero);
     tcase_add_test(holes, extent_at__no_fd_is_data);
     tcase_add_test(holes, extent_at__holes_and_data);
+    tcase_add_test(holes, extent_at__data_is_told_as_far_as_asked);
+    tcase_add_test(holes, extent_at__data_that_is_not_in_memory);
     tcase_add_test(holes, extent_at__block_inside_a_larger_file);
     tcase_add_test(holes, extent_at__hole_that_is_part_of_a_page_is_data);
     tcase_add_test(holes, extent_at__descriptor_that_cannot_seek_is_data);

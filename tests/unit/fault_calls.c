@@ -72,6 +72,7 @@ static const struct {
     [CALL_lseek] = CODES(EIO, EINVAL, EOVERFLOW),
     [CALL_lstat] = CODES(EACCES, ENOMEM),
     [CALL_madvise] = CODES(EAGAIN, EINVAL, ENOMEM, EFAULT),
+    [CALL_mincore] = CODES(EAGAIN, EINVAL, ENOMEM, EFAULT),
     [CALL_malloc] = CODES(ENOMEM),
     [CALL_mmap] = CODES(ENOMEM, EAGAIN, ENODEV),
     [CALL_nanosleep] = CODES(EINTR),

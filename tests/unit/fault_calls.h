@@ -21,7 +21,7 @@
     X(dlopen) X(dlsym) X(eventfd) X(fallocate) X(fcntl) X(free) X(freeaddrinfo) X(fstat) X(fsync) X(ftruncate) X(gai_suspend)        \
     X(getaddrinfo) X(getaddrinfo_a) X(getnameinfo) X(getsockname) X(getsockopt) X(inflate)        \
     X(inflateInit_) X(inflateReset) X(ioctl) X(kill) X(listen) X(lseek) X(lstat) X(madvise)       \
-    X(malloc) X(mmap) X(munmap) X(nanosleep) X(open) X(pipe2) X(poll) X(posix_spawn)              \
+    X(malloc) X(mincore) X(mmap) X(munmap) X(nanosleep) X(open) X(pipe2) X(poll) X(posix_spawn)              \
     X(posix_spawn_file_actions_addclosefrom_np) X(posix_spawn_file_actions_adddup2)               \
     X(posix_spawn_file_actions_addopen) X(posix_spawn_file_actions_init)                          \
     X(posix_spawnattr_init) X(pread) X(pthread_create) X(pwrite) X(read) X(readv) X(realloc)      \

@@ -120,6 +120,7 @@ static const struct rule rules[] = {
     {CALL_madvise, ANY_CODE, "release_pages release_ranges rmig_out_flush", ANY, FAULT_SURVIVED},
     /* Where a file has holes is not known, then: all of it is looked at. */
     {CALL_lseek, ANY_CODE, "seek_next rmig_extent_at", ANY, FAULT_SURVIVED},
+    {CALL_mincore, ANY_CODE, "resident_bytes rmig_extent_at", ANY, FAULT_SURVIVED},
     {CALL_fstat, ANY_CODE, "knows_holes rmig_extent_at", ANY, FAULT_SURVIVED},
     /* Memory comes page by page where it does not at once, unless none is left. */
     {CALL_madvise, EFAULT, "rmig_load_populate", ANY, -ENOMEM},

@@ -106,6 +106,12 @@ WRAP(void, free, (void *p))
     __real_free(p);
 }
 
+WRAP(int, mincore, (void *p, size_t len, unsigned char *resident))
+{
+    FAIL_WITH(mincore, -1);
+    return __real_mincore(p, len, resident);
+}
+
 WRAP(int, madvise, (void *p, size_t len, int advice))
 {
     FAIL_WITH(madvise, -1);
