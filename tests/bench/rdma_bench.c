@@ -3,7 +3,8 @@
  * rdma_bench.c -- what a move over RDMA costs, step by step; for tests/bench/rdma, which runs it.
  *
  *   rdma_bench dest RAM_MIB BLOCKS                  prints its port, takes one move, prints its figures
- *   rdma_bench source PORT RAM_MIB BLOCKS CONTENT SCATTERED   moves, then so many scattered pages again and again
+ *   rdma_bench source PORT RAM_MIB BLOCKS CONTENT SCATTERED WINDOW_MS   moves, then so many scattered pages
+ *                                                   again and again; WINDOW_MS 0 is the default
  *   rdma_bench raw-copy RAM_MIB                     populates ahead and writes, nothing else
  *   rdma_bench raw-scatter RAM_MIB PAGES            writes scattered pages, nothing else
  *   rdma_bench cancel RAM_MIB COUNT SEED            cancels so many moves, each at an instant of SEED's
@@ -291,8 +292,9 @@ static void have_threads(void)
 }
 
 /* By this name callgrind is told what counts. */
-__attribute__((noinline)) static void source(const char *port, uint64_t npages)
+__attribute__((noinline)) static void source(const char *port, uint64_t npages, uint32_t window_ms)
 {
+    const struct rmig_save_opts opts = { .window_ms = window_ms };
     double began, connected, passed, scattered_s[SCATTER_PASSES] = { 0 };
     uint64_t before_bytes = private_bytes(), after_bytes, first_messages;
     double cpu = cpu_s(RUSAGE_SELF);
@@ -310,7 +312,7 @@ __attribute__((noinline)) static void source(const char *port, uint64_t npages)
     hooks.save_page = save_page;
     check(rmig_out_new(ops->channel(seen.conn), &out, &err), "stream");
     check(rmig_out_attach_hooks(out, &hooks, seen.conn, &err), "hooks");
-    check(rmig_save_new(&save, out, blocks, nblocks, NULL, &err), "save");
+    check(rmig_save_new(&save, out, blocks, nblocks, &opts, &err), "save");
     check(rmig_save_setup(save, &err), "setup");
     if (ops->peer_ram_is_zero(seen.conn))
         check(rmig_save_ram_is_zero(save, &err), "zero");
@@ -694,7 +696,7 @@ static void cancels(unsigned count, uint64_t seed)
 
 static int usage(void)
 {
-    fputs("usage: rdma_bench dest RAM_MIB BLOCKS | source PORT RAM_MIB BLOCKS CONTENT SCATTERED | "
+    fputs("usage: rdma_bench dest RAM_MIB BLOCKS | source PORT RAM_MIB BLOCKS CONTENT SCATTERED WINDOW_MS | "
           "raw-copy RAM_MIB | raw-scatter RAM_MIB PAGES | cancel RAM_MIB COUNT SEED\n", stderr);
     return EXIT_FAILURE;
 }
@@ -707,7 +709,7 @@ int main(int argc, char **argv)
     if (argc == 4 && strcmp(what, "dest") == 0) {
         make_ram(argv[2], argv[3]);
         destination();
-    } else if (argc == 7 && strcmp(what, "source") == 0) {
+    } else if (argc == 8 && strcmp(what, "source") == 0) {
         make_ram(argv[3], argv[4]);
         fill(argv[5]);
         have_threads();
@@ -716,7 +718,7 @@ int main(int argc, char **argv)
             (void)read_zero();
         puts("filled");
         fflush(stdout);
-        source(argv[2], strtoull(argv[6], NULL, 10));
+        source(argv[2], strtoull(argv[6], NULL, 10), (uint32_t)strtoul(argv[7], NULL, 10));
         if (zero)
             printf("{\"total_s\": %.6f}\n", read_zero());
     } else if (argc == 3 && strcmp(what, "raw-copy") == 0) {
