@@ -12,8 +12,9 @@
 #include "common/overflow.h"
 #include "hooks/zero.h"
 
-/* So many pages of data are told at once. */
-#define LOOK_PAGES 4096u
+/* Pages that are looked at for the end of data: few at first, for holes that are near, then twice as many. */
+#define LOOK_MIN_PAGES 32u
+#define LOOK_MAX_PAGES 4096u
 
 /* Offset in the block of the next data or hole at or after offset, clipped to the block. */
 static uint64_t seek_next(const struct rmig_block *b, uint64_t offset_bytes, int whence,
@@ -29,36 +30,45 @@ static uint64_t seek_next(const struct rmig_block *b, uint64_t offset_bytes, int
 }
 
 /* Devices whose memory can be mapped, DAX say, take a seek for holes and answer with any position. */
-static bool knows_holes(int fd)
+static bool knows_holes(const struct rmig_block *block, struct stat *st)
 {
-    struct stat st;
-
-    return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    return block->fd >= 0 && fstat(block->fd, st) == 0 && S_ISREG(st->st_mode);
 }
 
 /*
  * How much of the range is in memory, from its start: that is data. Where shared memory has its next hole it tells
  * only by a walk over all pages up to there, which may be the rest of the guest; this looks no further than asked.
+ * mincore(2) calls everything resident for who neither owns the file nor may write to it: who does not own it is
+ * told nothing here.
  */
-static uint64_t resident_bytes(const struct rmig_block *block, uint64_t offset_bytes, uint64_t len_bytes)
+static uint64_t resident_bytes(const struct rmig_block *block, const struct stat *st, uint64_t offset_bytes,
+                               uint64_t look_bytes)
 {
-    unsigned char resident[LOOK_PAGES];
-    uint64_t n = 0;
+    unsigned char resident[LOOK_MAX_PAGES];
+    uint64_t look_pages = look_bytes >> RMIG_PAGE_SHIFT, n = 0, end = 0;
 
-    if (sysconf(_SC_PAGESIZE) != RMIG_PAGE_BYTES ||
-        mincore((uint8_t *)block->host + offset_bytes, len_bytes, resident) < 0)
+    if (sysconf(_SC_PAGESIZE) != RMIG_PAGE_BYTES || st->st_uid != geteuid())
         return 0;
-    while (n < len_bytes >> RMIG_PAGE_SHIFT && (resident[n] & 1))
-        n++;
+    while (n == end && n < look_pages) {
+        uint64_t count = rmig_min_u64(rmig_max_u64(n, LOOK_MIN_PAGES), look_pages - n);
+
+        if (mincore((uint8_t *)block->host + offset_bytes + (n << RMIG_PAGE_SHIFT), count << RMIG_PAGE_SHIFT,
+                    resident) < 0)
+            break;
+        end = n + count;
+        for (uint64_t i = 0; i < count && (resident[i] & 1); i++)
+            n++;
+    }
     return n << RMIG_PAGE_SHIFT;
 }
 
 struct rmig_extent rmig_extent_at(const struct rmig_block *block, uint64_t offset_bytes, uint64_t look_bytes)
 {
     struct rmig_extent e = {offset_bytes, block->len_bytes, false};
+    struct stat st;
     uint64_t next;
 
-    if (!knows_holes(block->fd))
+    if (!knows_holes(block, &st))
         return e;
     /* ENXIO is "no data from here on": a hole to the end; any other failure is "cannot tell". */
     next = seek_next(block, offset_bytes, SEEK_DATA, block->len_bytes);
@@ -68,13 +78,14 @@ struct rmig_extent rmig_extent_at(const struct rmig_block *block, uint64_t offse
         e.hole = true;
         return e;
     }
-    look_bytes = rmig_min_u64(rmig_min_u64(look_bytes, LOOK_PAGES << RMIG_PAGE_SHIFT), e.end_bytes - offset_bytes);
-    next = resident_bytes(block, offset_bytes, look_bytes);
+    look_bytes = rmig_min_u64(rmig_min_u64(look_bytes, LOOK_MAX_PAGES << RMIG_PAGE_SHIFT),
+                              e.end_bytes - offset_bytes);
+    next = resident_bytes(block, &st, offset_bytes, look_bytes);
     if (next > 0) {
         e.end_bytes = offset_bytes + next;
         return e;
     }
-    /* Swapped out, or on a disk. */
+    /* Swapped out, on a disk, or somebody else's. */
     next = seek_next(block, offset_bytes, SEEK_HOLE, block->len_bytes);
     next = rmig_div_round_up_u64(next, RMIG_PAGE_BYTES) * RMIG_PAGE_BYTES;
     if (next > offset_bytes)

@@ -97,6 +97,11 @@ static void find_extent(struct rmig_scan *scan)
         scan->extent = rmig_extent_at(block, offset, UINT64_MAX);
 }
 
+static bool in_known_hole(const struct rmig_scan *scan)
+{
+    return scan->extent.hole && rmig_extent_covers(&scan->extent, scan->page << RMIG_PAGE_SHIFT);
+}
+
 bool rmig_scan_next(struct rmig_scan *scan, const struct rmig_scan_limits *limits,
                     struct rmig_found *found_p)
 {
@@ -107,8 +112,8 @@ bool rmig_scan_next(struct rmig_scan *scan, const struct rmig_scan_limits *limit
     if (!find(scan))
         return false;
     end = pages_of(&scan->blocks->items[scan->block_index]);
-    range = range_here(scan, end, ahead);
-    if (scan->first_pass || range.count >= RMIG_SCAN_MARKED_PAGES) {
+    range = range_here(scan, end, rmig_max_u64(ahead, RMIG_SCAN_MARKED_PAGES));
+    if (scan->first_pass || range.count >= RMIG_SCAN_MARKED_PAGES || in_known_hole(scan)) {
         find_extent(scan);
         if (scan->extent.hole) {
             range = range_here(scan, scan->extent.end_bytes >> RMIG_PAGE_SHIFT, limits->zero_pages);

@@ -193,6 +193,13 @@ START_TEST(scan__a_later_pass_asks_of_long_runs_alone)
     expect(0, 1030, 4, false, false);
     expect_end();
     ck_assert_uint_eq(guest_allocated_pages(&guest, 0), 1 + 4);
+    /* whatever is taken at once */
+    rmig_scan_init(&scan, &pages, false);
+    limits = (struct rmig_scan_limits){1, 300};
+    mark(0, 2, RMIG_SCAN_MARKED_PAGES);
+    expect(0, 2, 300, true, true);
+    expect(0, 302, RMIG_SCAN_MARKED_PAGES - 300, true, true);
+    ck_assert_uint_eq(guest_allocated_pages(&guest, 0), 1 + 4);
 }
 END_TEST
 

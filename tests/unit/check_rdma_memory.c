@@ -88,7 +88,7 @@ static void *map(const struct kind *kind, int fd, uint64_t offset_bytes, uint64_
 /* Puts memory of another kind under the blocks of a fixture. */
 static void make(struct ram *ram, const struct kind *kind, uint32_t nblocks, unsigned largest_shift)
 {
-    uint64_t total_bytes = 0, lens[BLOCKS];
+    uint64_t total_bytes = 0, lens[BLOCKS] = { 0 };
     int fd;
 
     for (uint32_t i = 0; i < nblocks; i++)
