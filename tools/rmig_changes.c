@@ -77,20 +77,6 @@ static int mark_range(struct changes *changes, struct rmig_save *save, uint32_t 
     return 0;
 }
 
-/* Where the hole or the data at an offset of the block ends. */
-static uint64_t extent_end(const struct rmig_block *block, uint64_t offset_bytes, bool *hole_p)
-{
-    off_t at = (off_t)(block->fd_offset_bytes + offset_bytes);
-    off_t data = lseek(block->fd, at, SEEK_DATA);
-    off_t end;
-
-    *hole_p = data != at && (data >= 0 || errno == ENXIO);
-    end = *hole_p ? data : lseek(block->fd, at, SEEK_HOLE);
-    if (end < 0 || (uint64_t)end - block->fd_offset_bytes > block->len_bytes)
-        return block->len_bytes;
-    return (uint64_t)end - block->fd_offset_bytes;
-}
-
 static int mark_block(struct changes *changes, struct rmig_save *save, uint32_t index,
                       struct rmig_cancel *cancel)
 {
@@ -99,17 +85,21 @@ static int mark_block(struct changes *changes, struct rmig_save *save, uint32_t 
 
     while (offset < block->len_bytes) {
         bool hole;
-        uint64_t end = extent_end(block, offset, &hole);
-        int rc;
+        uint64_t end = guest_ram_extent_end(block, offset, &hole);
 
-        if (rmig_cancel_triggered(cancel))
-            return -ECANCELED;
-        if (end - offset > (uint64_t)STEP_PAGES * RMIG_PAGE_BYTES)
-            end = offset + (uint64_t)STEP_PAGES * RMIG_PAGE_BYTES;
-        rc = mark_range(changes, save, index, offset / RMIG_PAGE_BYTES, end / RMIG_PAGE_BYTES, hole);
-        if (rc < 0)
-            return rc;
-        offset = end;
+        while (offset < end) {
+            uint64_t stop = offset + (uint64_t)STEP_PAGES * RMIG_PAGE_BYTES;
+            int rc;
+
+            if (rmig_cancel_triggered(cancel))
+                return -ECANCELED;
+            if (stop > end)
+                stop = end;
+            rc = mark_range(changes, save, index, offset / RMIG_PAGE_BYTES, stop / RMIG_PAGE_BYTES, hole);
+            if (rc < 0)
+                return rc;
+            offset = stop;
+        }
     }
     return 0;
 }

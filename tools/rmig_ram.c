@@ -99,6 +99,19 @@ const struct rmig_block *guest_ram_main_block(const struct guest_ram *ram)
     return largest;
 }
 
+uint64_t guest_ram_extent_end(const struct rmig_block *block, uint64_t offset_bytes, bool *hole_p)
+{
+    off_t at = (off_t)(block->fd_offset_bytes + offset_bytes);
+    off_t data = lseek(block->fd, at, SEEK_DATA);
+    off_t end;
+
+    *hole_p = data != at && (data >= 0 || errno == ENXIO);
+    end = *hole_p ? data : lseek(block->fd, at, SEEK_HOLE);
+    if (end < 0 || (uint64_t)end - block->fd_offset_bytes > block->len_bytes)
+        return block->len_bytes;
+    return (uint64_t)end - block->fd_offset_bytes;
+}
+
 bool guest_ram_page_is_zero(const struct rmig_block *block, uint64_t offset_bytes)
 {
     const uint8_t *page = (const uint8_t *)block->host + offset_bytes;

@@ -33,7 +33,13 @@ int guest_ram_take_tail(void *opaque, const void *data, size_t len_bytes, struct
 /** The largest block, the first of its size. Requires: make. */
 const struct rmig_block *guest_ram_main_block(const struct guest_ram *ram);
 
-/** Is this page of a block all zero? A page that was never written is not touched by it. */
+/**
+ * Where the hole or the data at an offset of a block ends. That of data is found by a walk over its pages: ask once
+ * for each extent. A page of a hole takes memory as soon as it is read.
+ */
+uint64_t guest_ram_extent_end(const struct rmig_block *block, uint64_t offset_bytes, bool *hole_p);
+
+/** Is this page of a block all zero? */
 bool guest_ram_page_is_zero(const struct rmig_block *block, uint64_t offset_bytes);
 
 /** Give everything back; fine after init alone. */

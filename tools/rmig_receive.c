@@ -93,6 +93,17 @@ static int layout(void *opaque, const struct rmig_layout *layout, const struct r
     return rc < 0 ? rc : guest_ram_make(&r->ram, layout, blocks_p, err);
 }
 
+static int put_image(struct receive *r, struct rmig_err *err)
+{
+    int rc = store_image(r->image_output.fd, guest_ram_main_block(&r->ram), r->common.link.cancel, err);
+
+    if (rc < 0)
+        rmig_err_prefix(err, "--ram-image=%.120s", r->image);
+    else if (r->sync)
+        rc = output_sync(&r->image_output, err);
+    return rc;
+}
+
 /* The source waits for us here, where it can be made to: what fails now fails its migration. */
 static int ram_placed(void *opaque, struct rmig_err *err)
 {
@@ -102,9 +113,7 @@ static int ram_placed(void *opaque, struct rmig_err *err)
     report_phase(&r->report, "storing");
     rc = store_put_ram(&r->store, &r->ram, r->sync, r->common.link.cancel, err);
     if (rc == 0 && r->image)
-        rc = store_image(r->image_output.fd, guest_ram_main_block(&r->ram), err);
-    if (rc == 0 && r->image && r->sync)
-        rc = output_sync(&r->image_output, err);
+        rc = put_image(r, err);
     report_phase(&r->report, "devices");
     return rc;
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define IMAGE_STEP_BYTES ((uint64_t)16 << 20)
+
 int store_open(struct store *store, const char *path, struct rmig_err *err)
 {
     *store = (struct store){0};
@@ -98,26 +100,52 @@ void store_close(struct store *store)
 
 /* --- the RAM by itself ------------------------------------------------------------------------ */
 
-int store_image(int fd, const struct rmig_block *block, struct rmig_err *err)
+static int put_image(int fd, const struct rmig_block *block, uint64_t at, uint64_t end, struct rmig_err *err)
 {
-    const uint8_t *host = block->host;
+    while (at < end) {
+        ssize_t n = pwrite(fd, (const uint8_t *)block->host + at, end - at, (off_t)at);
+
+        if (n < 0)
+            return rmig_err_set(err, -errno, "RAM image: %s", strerror(errno));
+        at += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* An extent of data, without the pages that are zero. */
+static int put_pages(int fd, const struct rmig_block *block, uint64_t at, uint64_t end,
+                     struct rmig_cancel *cancel, struct rmig_err *err)
+{
+    int rc = 0;
+
+    while (rc == 0 && at < end) {
+        uint64_t stop = at;
+
+        while (stop < end && stop - at < IMAGE_STEP_BYTES && !guest_ram_page_is_zero(block, stop))
+            stop += RMIG_PAGE_BYTES;
+        rc = put_image(fd, block, at, stop, err);
+        for (at = stop; at < end && at - stop < IMAGE_STEP_BYTES && guest_ram_page_is_zero(block, at);)
+            at += RMIG_PAGE_BYTES;
+        if (rc == 0 && rmig_cancel_triggered(cancel))
+            rc = rmig_err_set(err, -ECANCELED, "RAM image: cancelled");
+    }
+    return rc;
+}
+
+int store_image(int fd, const struct rmig_block *block, struct rmig_cancel *cancel, struct rmig_err *err)
+{
+    int rc = 0;
 
     if (ftruncate(fd, (off_t)block->len_bytes) < 0)
         return rmig_err_set(err, -errno, "RAM image: %s", strerror(errno));
-    for (uint64_t at = 0; at < block->len_bytes; at += RMIG_PAGE_BYTES) {
-        uint64_t end = at;
+    for (uint64_t at = 0, end; rc == 0 && at < block->len_bytes; at = end) {
+        bool hole;
 
-        while (end < block->len_bytes && !guest_ram_page_is_zero(block, end))
-            end += RMIG_PAGE_BYTES;
-        while (at < end) {
-            ssize_t n = pwrite(fd, host + at, end - at, (off_t)at);
-
-            if (n < 0)
-                return rmig_err_set(err, -errno, "RAM image: %s", strerror(errno));
-            at += (uint64_t)n;
-        }
+        end = guest_ram_extent_end(block, at, &hole);
+        if (!hole)
+            rc = put_pages(fd, block, at, end, cancel, err);
     }
-    return 0;
+    return rc;
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */

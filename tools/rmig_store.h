@@ -36,8 +36,11 @@ int store_publish(struct store *store, bool sync, struct rmig_err *err);
 /** Close, in any state; what was not published is gone. */
 void store_close(struct store *store);
 
-/** One block's memory into an open file, holes where it is zero. Returns: 0; -errno. */
-int store_image(int fd, const struct rmig_block *block, struct rmig_err *err);
+/**
+ * One block's memory into an open file, holes where it is zero. What the block has never had is not read, which would
+ * take memory for it. cancel: looked at every 16 MiB; may be NULL. Returns: 0; -ECANCELED; -errno.
+ */
+int store_image(int fd, const struct rmig_block *block, struct rmig_cancel *cancel, struct rmig_err *err);
 
 /** Read a stored stream whole into a guest after init. Returns: 0; -errno. */
 int store_load(const char *path, struct guest_ram *ram, uint64_t max_ram_bytes,

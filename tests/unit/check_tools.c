@@ -5,6 +5,7 @@
 int main(void)
 {
     static const suite_fn suites[] = {
+        tools_store_suite,
         tools_vmdesc_suite,
         tools_walk_suite,
         NULL,

@@ -70,6 +70,7 @@ Suite *faults_sites_suite(void);
 Suite *faults_sockets_suite(void);
 Suite *faults_trackers_suite(void);
 
+Suite *tools_store_suite(void);
 Suite *tools_vmdesc_suite(void);
 Suite *tools_walk_suite(void);
 
