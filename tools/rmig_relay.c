@@ -55,6 +55,7 @@ struct relay {
     uint64_t scan_ns;  /* what the last look for changes took */
     uint64_t sections; /* to be sent by the next pass */
     bool news;         /* the pass under way, or the last one, had something to send */
+    bool taken;        /* the destination has said that it has all of it */
     bool placed;       /* the guest is stopped, all of its RAM has come */
     struct rmig_err out_err;
 };
@@ -311,6 +312,7 @@ static int tail(void *opaque, const void *data, size_t len_bytes, struct rmig_er
     r->report.peak_pinned_bytes = link_peak_pinned_bytes(&r->in) + link_peak_pinned_bytes(&r->out);
     if (rc == 0)
         rc = link_finish(&r->out, err);
+    r->taken = rc == 0;
     if (rc < 0 && rc != -ECANCELED)
         rmig_err_prefix(err, "the destination has not taken the guest, and may say why; the source has it, "
                         "there cont has it run on");
@@ -341,7 +343,12 @@ static int pass_on(struct relay *r, struct rmig_err *err)
     if (rc == 0)
         rc = rmig_load_run(load, err);
     rmig_load_free(load);
-    return rc == 0 ? link_finish(&r->in, err) : rc;
+    if (rc == 0)
+        rc = link_finish(&r->in, err);
+    if (rc < 0 && r->taken)
+        rmig_err_prefix(err, "the destination has taken the guest, and the source does not know: do not let it run "
+                        "there");
+    return rc;
 }
 
 /* Of two sides that failed the one that did so first has the reason; the other was cancelled. */

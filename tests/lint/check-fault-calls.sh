@@ -15,7 +15,7 @@ wrapped()
 
 # memory and text: they cannot fail
 cat >"$scratch/known" <<'END_KNOWN'
-compressBound crc32 deflateBound environ gai_strerror memchr memcmp memcpy memmem memmove memset qsort qsort_r
+compressBound crc32 deflateBound environ gai_strerror geteuid memchr memcmp memcpy memmem memmove memset qsort qsort_r
 sigaddset sigemptyset sigfillset sigismember snprintf strchr strcmp strcspn strerror strlen strncmp strnlen strsignal
 strspn strstr strtoul vsnprintf
 END_KNOWN
@@ -23,7 +23,7 @@ END_KNOWN
 cat >>"$scratch/known" <<'END_KNOWN'
 dlclose dlerror gai_cancel inflateEnd posix_spawn_file_actions_destroy posix_spawnattr_destroy posix_spawnattr_setflags
 posix_spawnattr_setpgroup posix_spawnattr_setsigdefault posix_spawnattr_setsigmask pthread_mutex_destroy
-pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_sigmask geteuid secure_getenv sigpending sysconf
+pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_sigmask secure_getenv sigpending sysconf
 END_KNOWN
 
 # unknown -- of the names that nm prints those of neither list; what begins with _ is the compiler's and libc's own

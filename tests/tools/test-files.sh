@@ -46,6 +46,8 @@ echo precious >new
 head -c 5000 guest >short
 tried 5 'ended after 5000' send short file:new
 tried 5 '' relay file:short file:new
+# what fails when the other side has taken the guest is said to
+tried 5 'the destination has taken the guest' relay 'exec:cat guest; exit 3' file:reached
 grep -qx precious new || fault "a move that failed wrote over a file"
 tried 0 '' send guest file:new
 tried 0 '' receive file:new -o again
