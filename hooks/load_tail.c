@@ -89,6 +89,13 @@ static int check_source(const struct rmig_load *load, struct rmig_err *err)
     return rmig_err_set(err, -ECONNRESET, "the source has hung up without waiting to be told of success");
 }
 
+/* A footer and the end of the sections. */
+static bool ends_without_description(const struct tail *tail)
+{
+    return tail->len >= 6 && tail->data[tail->len - 6] == RMIG_SECTION_FOOTER &&
+           tail->data[tail->len - 1] == RMIG_SECTION_EOF;
+}
+
 int rmig_load_tail(struct rmig_load *load, struct rmig_err *err)
 {
     uint64_t most = most_bytes(&load->opts);
@@ -99,6 +106,9 @@ int rmig_load_tail(struct rmig_load *load, struct rmig_err *err)
     do
         rc = take(load, &tail, most, err);
     while (rc == 0 && !rmig_tail_complete(&scan, tail.data, tail.len));
+    if (rc < 0 && rc != -ECANCELED && ends_without_description(&tail))
+        rmig_err_prefix(err, "the devices are not described, which is how their end is known: set the machine property "
+                        "suppress-vmdesc=off at the source");
     if (rc == 0)
         rc = check_source(load, err);
     if (rc == 0) {

@@ -225,6 +225,16 @@ START_TEST(load__bytes_behind_the_description_fail)
 }
 END_TEST
 
+START_TEST(load__tail_without_a_description_tells_of_the_property)
+{
+    put_up_to_devices();
+    put_head(RMIG_SECTION_FULL, 9, "timer", 0, 2);
+    put_footer(9);
+    put_u8(RMIG_SECTION_EOF);
+    refused(-EIO, "suppress-vmdesc=off");
+}
+END_TEST
+
 START_TEST(load__tail_first_byte_is_EPROTO)
 {
     static const uint8_t bytes[] = {1, 2, 3, 5, 6, 7, 8, 0x7e, 0xff};
@@ -349,6 +359,7 @@ Suite *hooks_tail_suite(void)
     tcase_add_test(tc, load__large_tail);
     tcase_add_test(tc, load__tail_cut_anywhere_fails);
     tcase_add_test(tc, load__bytes_behind_the_description_fail);
+    tcase_add_test(tc, load__tail_without_a_description_tells_of_the_property);
     tcase_add_loop_test(tc, load__tail_first_byte_is_EPROTO, 0, 9);
     tcase_add_test(tc, load__tail_beyond_its_bound_is_EPROTO);
     tcase_add_test(tc, load__tail_beyond_the_RAM_that_is_allowed_is_EPROTO);
