@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/rmig_cmd.h"
@@ -66,6 +68,29 @@ static const struct argp argp = {
     .children = children,
 };
 
+/* A named pipe that nobody has opened for writing yet reads as ended. */
+static int await_writer(int fd, const struct inspect *inspect, struct rmig_err *err)
+{
+    struct pollfd polls[] = {{.fd = fd, .events = POLLIN},
+                             {.fd = rmig_cancel_fd(inspect->common.link.cancel), .events = POLLIN}};
+    struct stat st;
+    int n;
+
+    if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
+        return 0;
+    do
+        n = poll(polls, 2, PIPE_TIMEOUT_MS);
+    while (n < 0 && errno == EINTR && !rmig_cancel_triggered(inspect->common.link.cancel));
+    if (rmig_cancel_triggered(inspect->common.link.cancel))
+        return rmig_err_set(err, -ECANCELED, "%.180s: cancelled", inspect->file);
+    if (n < 0)
+        return rmig_err_set(err, -errno, "%.180s: %s", inspect->file, strerror(errno));
+    if (n == 0)
+        return rmig_err_set(err, -ETIMEDOUT, "%.180s: nobody has written to it for %d s", inspect->file,
+                            PIPE_TIMEOUT_MS / 1000);
+    return 0;
+}
+
 static int open_stream(const struct inspect *inspect, struct rmig_channel **ch_p,
                        struct rmig_err *err)
 {
@@ -73,11 +98,16 @@ static int open_stream(const struct inspect *inspect, struct rmig_channel **ch_p
                                            .idle_timeout_ms = PIPE_TIMEOUT_MS};
     bool standard = strcmp(inspect->file, "-") == 0;
     int fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
-                      : open(inspect->file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+                      : open(inspect->file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     int rc;
 
     if (fd < 0)
         return rmig_err_set(err, -errno, "%.180s: %s", inspect->file, strerror(errno));
+    rc = standard ? 0 : await_writer(fd, inspect, err);
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
     rc = rmig_channel_from_fd(fd, &opts, ch_p, err);
     if (rc < 0) {
         close(fd);

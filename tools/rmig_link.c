@@ -214,6 +214,11 @@ static int close_streams(struct link *link, struct rmig_err *err)
     return out_rc < 0 ? out_rc : in_rc < 0 ? in_rc : 0;
 }
 
+bool link_can_answer(const struct link *link)
+{
+    return link->uri.kind != RMIG_URI_EXEC && link->uri.kind != RMIG_URI_FILE;
+}
+
 int link_finish(struct link *link, struct rmig_err *err)
 {
     int rc;

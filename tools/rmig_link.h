@@ -56,6 +56,9 @@ int link_accept(struct link *link, struct rmig_err *err);
  */
 int link_only_one(struct link *link, struct rmig_err *err);
 
+/** Can something be said to who is at the other end? Not to a command whose output is read, nor to a file. */
+bool link_can_answer(const struct link *link);
+
 /** Source: connect or open; link->out is ready. Requires: init. Returns: 0; an errno. */
 int link_connect(struct link *link, struct rmig_err *err);
 

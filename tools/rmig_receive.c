@@ -19,6 +19,7 @@ struct receive {
     const char *file;  /* the stream */
     const char *image; /* NULL: none */
     bool sync;
+    bool published;
     struct link link;
     struct guest_ram ram;
     struct store store;
@@ -118,7 +119,23 @@ static int ram_placed(void *opaque, struct rmig_err *err)
     return rc;
 }
 
-/* The last thing before a source that asks for it is told of success: so the files come first. */
+static int publish(struct receive *r, struct rmig_err *err)
+{
+    int rc = r->image ? output_publish(&r->image_output, r->sync, err) : 0;
+
+    if (rc < 0)
+        return rc;
+    rc = store_publish(&r->store, r->sync, err);
+    if (rc < 0 && r->image)
+        output_withdraw(&r->image_output);
+    r->published = rc == 0;
+    return rc;
+}
+
+/*
+ * The last thing before a source that asks for it is told of success: so the files come first. Nobody is told at the
+ * other end of a command's pipe: there the command has to end well before.
+ */
 static int tail(void *opaque, const void *data, size_t len_bytes, struct rmig_err *err)
 {
     struct receive *r = opaque;
@@ -129,14 +146,7 @@ static int tail(void *opaque, const void *data, size_t len_bytes, struct rmig_er
     if (rc < 0)
         return rc;
     r->report.out = store_stats(&r->store);
-    if (r->image)
-        rc = output_publish(&r->image_output, r->sync, err);
-    if (rc < 0)
-        return rc;
-    rc = store_publish(&r->store, r->sync, err);
-    if (rc < 0 && r->image)
-        output_withdraw(&r->image_output);
-    return rc;
+    return link_can_answer(&r->link) ? publish(r, err) : 0;
 }
 
 static int load(struct receive *r, struct rmig_err *err)
@@ -177,6 +187,11 @@ static enum cmd_exit move(struct receive *r, struct rmig_err *err)
     rc = load(r, err);
     if (rc == 0)
         rc = link_finish(&r->link, err);
+    if (rc == 0 && !r->published)
+        rc = publish(r, err);
+    else if (rc < 0 && r->published)
+        rmig_err_prefix(err, "%.60s has the guest whole, and the source may not know: let it run at one side only",
+                        r->file);
     report_end(&r->report, rc == 0 ? &r->ram : NULL, err);
     return rc < 0 ? CMD_TRANSFER : CMD_OK;
 }
@@ -194,6 +209,9 @@ static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
         rc = store_open(&r->store, r->file, err);
     if (rc == 0 && r->image)
         rc = output_open(&r->image_output, r->image, err);
+    if (rc == 0 && r->image && r->image_output.in_place)
+        rc = rmig_err_set(err, -EINVAL, "--ram-image=%.120s: it has holes where the RAM is zero, so it must be a "
+                          "regular file", r->image);
     if (rc < 0)
         return CMD_USAGE;
     rc = link_init(&r->link, r->uri, &r->common.link, err);
@@ -220,6 +238,8 @@ enum cmd_exit cmd_receive(int argc, char **argv, struct rmig_cancel *cancel)
     status = prepare(&r, &err);
     if (status == CMD_OK)
         status = move(&r, &err);
+    if (status != CMD_OK && status != CMD_USAGE)
+        report_end(&r.report, NULL, &err);
     if (status != CMD_OK)
         (void)cmd_fail(name, status, &err);
     link_close(&r.link);

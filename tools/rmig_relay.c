@@ -435,6 +435,8 @@ enum cmd_exit cmd_relay(int argc, char **argv, struct rmig_cancel *cancel)
     status = prepare(&r, &err);
     if (status == CMD_OK)
         status = move(&r, &err);
+    if (status != CMD_OK && status != CMD_USAGE)
+        report_end(&r.report, NULL, &err);
     if (status != CMD_OK)
         (void)cmd_fail(name, status, &err);
     rmig_save_free(r.save);

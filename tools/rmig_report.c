@@ -132,8 +132,11 @@ static void summary(const struct report *r, const struct guest_ram *ram, uint64_
 
 void report_end(struct report *report, const struct guest_ram *ram, const struct rmig_err *err)
 {
-    uint64_t total_ns = bench_now_ns() - report->began_ns;
+    uint64_t total_ns = report->began_ns ? bench_now_ns() - report->began_ns : 0;
 
+    if (report->ended)
+        return;
+    report->ended = true;
     clear_line(report);
     if (report->common->json)
         (void)cmd_write_json(report->command, report->common, object(report, ram, err, total_ns));

@@ -15,6 +15,7 @@ struct report {
     const struct cmd_common *common;
     bool bar; /* standard error is a terminal */
     bool dirty_line;
+    bool ended;
     uint64_t began_ns, shown_ns, shown_pages;
     const char *phase;
     struct rmig_ram_stats in, out; /* of the side that there is */
@@ -39,7 +40,7 @@ void report_phase(struct report *report, const char *phase);
 /** A driver's progress callback; opaque is the report. */
 void report_progress(void *opaque, const struct rmig_ram_stats *stats);
 
-/** The last line and the JSON object. ram: of a move that succeeded; else NULL, and err says why. */
+/** The last line and the JSON object, the first time. ram: of a move that succeeded; else NULL, and err says why. */
 void report_end(struct report *report, const struct guest_ram *ram, const struct rmig_err *err);
 
 #endif

@@ -119,17 +119,19 @@ static enum cmd_exit move(struct send *s, struct rmig_err *err)
 /* The file first: a destination is of no use without it. */
 static enum cmd_exit prepare(struct send *s, struct rmig_err *err)
 {
+    struct rmig_in *stored;
     struct rmig_uri uri;
     const struct named_file files[] = {{"FILE", s->file, false},
                                        {"URI", cmd_uri_file(s->uri, &uri), true}};
     int rc = cmd_check_files(&s->common, files, 2, err);
 
+    if (rc == 0)
+        rc = store_open_stream(s->file, s->common.link.cancel, &stored, err);
     if (rc < 0)
         return CMD_USAGE;
-    rc = store_load(s->file, &s->ram, s->common.max_ram_bytes, s->common.link.cancel, err);
-
+    rc = store_load(stored, s->file, &s->ram, s->common.max_ram_bytes, s->common.link.cancel, err);
     if (rc < 0)
-        return rc == -ENOENT || rc == -EACCES || rc == -EISDIR ? CMD_USAGE : CMD_TRANSFER;
+        return CMD_TRANSFER;
     rc = link_init(&s->link, s->uri, &s->common.link, err);
     report_begin(&s->report);
     if (rc == 0)
@@ -152,6 +154,8 @@ enum cmd_exit cmd_send(int argc, char **argv, struct rmig_cancel *cancel)
     status = prepare(&s, &err);
     if (status == CMD_OK)
         status = move(&s, &err);
+    if (status != CMD_OK && status != CMD_USAGE)
+        report_end(&s.report, NULL, &err);
     if (status != CMD_OK)
         (void)cmd_fail(name, status, &err);
     link_close(&s.link);

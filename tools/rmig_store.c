@@ -150,8 +150,7 @@ int store_image(int fd, const struct rmig_block *block, struct rmig_cancel *canc
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static int open_file(const char *path, struct rmig_cancel *cancel, struct rmig_in **in_p,
-                     struct rmig_err *err)
+int store_open_stream(const char *path, struct rmig_cancel *cancel, struct rmig_in **in_p, struct rmig_err *err)
 {
     const struct rmig_channel_opts opts = {.cancel = cancel};
     struct rmig_uri uri = {.kind = RMIG_URI_FILE, .fd = -1};
@@ -170,7 +169,7 @@ static int open_file(const char *path, struct rmig_cancel *cancel, struct rmig_i
     return rc;
 }
 
-int store_load(const char *path, struct guest_ram *ram, uint64_t max_ram_bytes,
+int store_load(struct rmig_in *in, const char *path, struct guest_ram *ram, uint64_t max_ram_bytes,
                struct rmig_cancel *cancel, struct rmig_err *err)
 {
     const struct rmig_load_opts opts = {.cancel = cancel,
@@ -180,12 +179,8 @@ int store_load(const char *path, struct guest_ram *ram, uint64_t max_ram_bytes,
                                         .layout_opaque = ram,
                                         .max_ram_bytes = max_ram_bytes};
     struct rmig_load *load = NULL;
-    struct rmig_in *in = NULL;
-    int rc = open_file(path, cancel, &in, err);
+    int rc = rmig_load_new(&load, in, NULL, 0, &opts, err);
 
-    if (rc < 0)
-        return rc;
-    rc = rmig_load_new(&load, in, NULL, 0, &opts, err);
     if (rc == 0)
         rc = rmig_load_run(load, err);
     if (rc < 0)

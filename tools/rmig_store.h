@@ -42,8 +42,11 @@ void store_close(struct store *store);
  */
 int store_image(int fd, const struct rmig_block *block, struct rmig_cancel *cancel, struct rmig_err *err);
 
-/** Read a stored stream whole into a guest after init. Returns: 0; -errno. */
-int store_load(const char *path, struct guest_ram *ram, uint64_t max_ram_bytes,
+/** Open a stored stream. Returns: 0; -errno. */
+int store_open_stream(const char *path, struct rmig_cancel *cancel, struct rmig_in **in_p, struct rmig_err *err);
+
+/** Read a stored stream whole into a guest after init; closes it. path: for messages. Returns: 0; -errno. */
+int store_load(struct rmig_in *in, const char *path, struct guest_ram *ram, uint64_t max_ram_bytes,
                struct rmig_cancel *cancel, struct rmig_err *err);
 
 #endif

@@ -46,6 +46,20 @@ echo precious >new
 head -c 5000 guest >short
 tried 5 'ended after 5000' send short file:new
 tried 5 '' relay file:short file:new
+# a command that fails has not sent a guest, whatever came
+echo precious >kept
+tried 5 'status 3' receive 'exec:cat guest; exit 3' -o kept
+grep -qx precious kept || fault "a command that failed wrote over a file"
+# what can be known at the start is said then
+long=$(printf '%0250d' 0)
+tried 0 '' receive file:guest -o "$long"
+tried 2 'File name too long' receive file:guest -o "x$long$long"
+tried 2 'ram-image=/dev/null: .*regular file' receive file:guest -o new2 --ram-image=/dev/null
+tried 2 'Not a directory' send guest/x unix:nowhere
+[ ! -e new2 ] || fault "a file was made"
+# a failure is an object, too
+tried 4 '' send guest unix:nowhere --json=failed
+grep -q '"ok": false' failed || fault "--json of a destination that is not there: $(cat failed)"
 # what fails when the other side has taken the guest is said to
 tried 5 'the destination has taken the guest' relay 'exec:cat guest; exit 3' file:reached
 grep -qx precious new || fault "a move that failed wrote over a file"
