@@ -107,8 +107,8 @@ int rmig_load_tail(struct rmig_load *load, struct rmig_err *err)
         rc = take(load, &tail, most, err);
     while (rc == 0 && !rmig_tail_complete(&scan, tail.data, tail.len));
     if (rc < 0 && rc != -ECANCELED && ends_without_description(&tail))
-        rmig_err_prefix(err, "the devices are not described, which is how their end is known: set the machine property "
-                        "suppress-vmdesc=off at the source");
+        rmig_err_prefix(err, "the description of the devices, by which their end is known, has not come: if the source "
+                        "was not cut off, set its machine property suppress-vmdesc=off");
     if (rc == 0)
         rc = check_source(load, err);
     if (rc == 0) {
