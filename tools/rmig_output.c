@@ -48,19 +48,21 @@ static int open_hidden(struct output *output, struct rmig_err *err)
     return open_named(output, err);
 }
 
-/* In a folder such as /tmp only its owner and the file's may: rename(2) would say so when all has been written. */
-static bool may_replace(const struct output *output, const struct stat *st)
+/* In a folder such as /tmp only its owner and the name's may: rename(2) would say so when all has been written. */
+static int check_replace(const struct output *output, struct rmig_err *err)
 {
     int len = folder_length(output->path);
     char folder[sizeof(output->temp)];
-    struct stat folder_st;
+    struct stat here, folder_st;
 
     snprintf(folder, sizeof(folder), "%.*s", len ? len : 1, len ? output->path : ".");
-    if (stat(folder, &folder_st) < 0)
-        return false;
+    if (lstat(output->path, &here) < 0 || stat(folder, &folder_st) < 0)
+        return path_error(output->path, err);
+    if (!(folder_st.st_mode & S_ISVTX) || geteuid() == 0 || geteuid() == here.st_uid ||
+        geteuid() == folder_st.st_uid)
+        return 0;
     errno = EPERM;
-    return !(folder_st.st_mode & S_ISVTX) || geteuid() == 0 || geteuid() == st->st_uid ||
-           geteuid() == folder_st.st_uid;
+    return path_error(output->path, err);
 }
 
 int output_open(struct output *output, const char *path, struct rmig_err *err)
@@ -72,16 +74,17 @@ int output_open(struct output *output, const char *path, struct rmig_err *err)
     if (!path[len] || snprintf(output->temp, sizeof(output->temp), "%.*s.rmig.XXXXXX", len, path) >=
                           (int)sizeof(output->temp))
         return rmig_err_set(err, -EINVAL, "'%.180s' is not the name of a file", path);
-    if (stat(path, &st) < 0 && errno != ENOENT)
-        return path_error(path, err);
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+    if (stat(path, &st) < 0)
+        return errno == ENOENT ? open_hidden(output, err) : path_error(path, err);
+    if (S_ISDIR(st.st_mode)) {
         errno = EISDIR;
         return path_error(path, err);
     }
-    if (stat(path, &st) < 0)
-        return open_hidden(output, err);
-    if (S_ISREG(st.st_mode))
-        return may_replace(output, &st) ? open_hidden(output, err) : path_error(path, err);
+    if (S_ISREG(st.st_mode)) {
+        int rc = check_replace(output, err);
+
+        return rc < 0 ? rc : open_hidden(output, err);
+    }
     output->in_place = true;
     output->fd = open(path, O_WRONLY | O_CLOEXEC);
     return output->fd < 0 ? path_error(path, err) : 0;
