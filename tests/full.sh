@@ -223,8 +223,8 @@ bench()
     local name=$1 out=$work/bench.out rc
     shift
     must build_product fast --enable-werror CFLAGS='-O2 -g1'
-    must step "the benchmark is built" make -s -C "$work/fast" "-j$jobs" "tests/bench/${name}_bench" \
-        tests/fabric/librdmafabric.la
+    must step "the benchmarks are built" make -s -C "$work/fast" "-j$jobs" tests/bench/cancel_bench \
+        tests/bench/rdma_bench tests/bench/stream_bench tests/fabric/librdmafabric.la
     "$work/src/tests/bench/$name" --build="$work/fast" --record="$work/figures" "$@" 2>&1 | tee "$out"
     rc=${PIPESTATUS[0]}
     step "tests/bench/$name: all was measured" [ "$rc" -eq 0 ]
