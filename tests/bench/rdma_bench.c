@@ -5,7 +5,7 @@
  *   rdma_bench dest RAM_MIB BLOCKS                  prints its port, takes one move, prints its figures
  *   rdma_bench source PORT RAM_MIB BLOCKS CONTENT SCATTERED WINDOW_MS   moves, then so many scattered pages
  *                                                   again and again; WINDOW_MS 0 is the default
- *   rdma_bench raw-copy RAM_MIB                     populates ahead and writes, nothing else
+ *   rdma_bench raw-copy RAM_MIB                     populates ahead and writes, nothing else; says before: filled
  *   rdma_bench raw-scatter RAM_MIB PAGES            writes scattered pages, nothing else
  *
  * CONTENT is what fill_ram of bench_common.h takes. One line of JSON each.
@@ -14,8 +14,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,63 +226,78 @@ __attribute__((noinline)) static void source(const char *port, uint64_t npages, 
 
 /* --- raw loops -------------------------------------------------------------------------------- */
 
-/* What the two processes of a raw loop share. */
-struct shared {
-    _Atomic(uintptr_t) base;         /* of the destination's RAM, once it is there */
-    _Atomic uint64_t populated_bytes;
-    atomic_bool done;
+/* The other process of a raw loop, whose RAM nobody has touched. */
+struct raw_end {
+    pid_t pid;
+    int populated_fd; /* a byte for each piece that is there */
+    int done_fd;      /* it stays until this is closed */
+    struct {
+        uintptr_t base; /* of its RAM, from the first piece on */
+        double cpu_s;   /* what it took until it was done; its end takes more, as that of any process */
+    } *shared;
 };
 
-static struct shared *share(void)
+/* In the other process: populates, stays, ends. */
+static void populate(const struct raw_end *end, int populated_fd, int done_fd)
 {
-    struct shared *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                            -1, 0);
+    uint8_t *at = mmap(NULL, ram.len_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+                       -1, 0);
+    char byte = 0;
 
-    if (s == MAP_FAILED)
+    if (at == MAP_FAILED)
         check(-errno, "mmap");
-    return s;
-}
-
-/* The destination of a raw loop: maps, populates, stays until it is told. */
-static pid_t raw_destination(struct shared *s, bool at_once)
-{
-    pid_t pid = fork();
-
-    if (pid < 0)
-        check(-errno, "fork");
-    if (pid > 0)
-        return pid;
-    ram.host = mmap(NULL, ram.len_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-               0);
-    if (ram.host == MAP_FAILED)
-        check(-errno, "mmap");
-    if (!at_once)
-        atomic_store(&s->base, (uintptr_t)ram.host);
-    for (uint64_t at = 0; at < ram.len_bytes; at += PIECE_BYTES) {
-        if (madvise(ram.host + at, PIECE_BYTES, MADV_POPULATE_WRITE) < 0)
+    end->shared->base = (uintptr_t)at;
+    for (uint64_t offset = 0; offset < ram.len_bytes; offset += PIECE_BYTES) {
+        if (madvise(at + offset, PIECE_BYTES, MADV_POPULATE_WRITE) < 0)
             check(-errno, "populate");
-        atomic_store(&s->populated_bytes, at + PIECE_BYTES);
+        if (write(populated_fd, &byte, 1) != 1)
+            check(-errno, "pipe");
     }
-    atomic_store(&s->base, (uintptr_t)ram.host);
-    while (!atomic_load(&s->done))
-        usleep(1000);
+    if (read(done_fd, &byte, 1) != 0)
+        check(-EIO, "pipe");
+    end->shared->cpu_s = cpu_s(RUSAGE_SELF);
     _exit(EXIT_SUCCESS);
 }
 
-static uintptr_t wait_base(struct shared *s)
+static struct raw_end start_end(void)
 {
-    while (!atomic_load(&s->base))
-        usleep(100);
-    return atomic_load(&s->base);
+    struct raw_end end;
+    int populated[2], done[2];
+
+    end.shared = mmap(NULL, sizeof(*end.shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (end.shared == MAP_FAILED || pipe(populated) < 0 || pipe(done) < 0)
+        check(-errno, "start");
+    end.populated_fd = populated[0];
+    end.done_fd = done[1];
+    end.pid = fork();
+    if (end.pid < 0)
+        check(-errno, "fork");
+    if (end.pid == 0) {
+        close(end.done_fd);
+        populate(&end, populated[1], done[0]);
+    }
+    close(populated[1]);
+    close(done[0]);
+    return end;
 }
 
-static void end_destination(struct shared *s, pid_t pid)
+static void wait_piece(const struct raw_end *end)
+{
+    char byte;
+
+    if (read(end->populated_fd, &byte, 1) != 1)
+        check(-ECHILD, "destination");
+}
+
+/* Returns: the CPU seconds that it took. */
+static double stop_end(const struct raw_end *end)
 {
     int status;
 
-    atomic_store(&s->done, true);
-    if (waitpid(pid, &status, 0) != pid || status != 0)
+    close(end->done_fd);
+    if (waitpid(end->pid, &status, 0) != end->pid || status != 0)
         check(-ECHILD, "destination");
+    return end->shared->cpu_s;
 }
 
 static void write_to(pid_t pid, struct iovec *local, struct iovec *remote, unsigned n)
@@ -298,22 +311,19 @@ static void write_to(pid_t pid, struct iovec *local, struct iovec *remote, unsig
 /* A copy of every byte into memory that is populated a step ahead. */
 static void raw_copy(void)
 {
-    struct shared *s = share();
     double cpu = cpu_s(RUSAGE_SELF), began = now_s(), took;
-    pid_t pid = raw_destination(s, false);
-    uintptr_t base = wait_base(s);
+    struct raw_end end = start_end();
 
     for (uint64_t at = 0; at < ram.len_bytes; at += PIECE_BYTES) {
-        struct iovec local = { ram.host + at, PIECE_BYTES }, remote = { (void *)(base + at), PIECE_BYTES };
+        struct iovec local = { ram.host + at, PIECE_BYTES }, remote;
 
-        while (atomic_load(&s->populated_bytes) < at + PIECE_BYTES)
-            sched_yield();
-        write_to(pid, &local, &remote, 1);
+        wait_piece(&end);
+        remote = (struct iovec){ (void *)(end.shared->base + at), PIECE_BYTES };
+        write_to(end.pid, &local, &remote, 1);
     }
     took = now_s() - began;
-    end_destination(s, pid);
-    printf("{\"total_s\": %.6f, \"cpu_s\": %.6f}\n", took,
-           cpu_s(RUSAGE_SELF) - cpu + cpu_s(RUSAGE_CHILDREN));
+    cpu = cpu_s(RUSAGE_SELF) - cpu;
+    printf("{\"total_s\": %.6f, \"cpu_s\": %.6f}\n", took, cpu + stop_end(&end));
 }
 
 static double write_scattered(pid_t pid, uintptr_t base, uint64_t npages)
@@ -337,15 +347,15 @@ static double write_scattered(pid_t pid, uintptr_t base, uint64_t npages)
 /* As in a late round, both ends have been at each page before: what that costs is not measured. */
 static void raw_scatter(uint64_t npages)
 {
-    struct shared *s = share();
-    pid_t pid = raw_destination(s, true);
-    uintptr_t base = wait_base(s);
+    struct raw_end end = start_end();
     double took_s[SCATTER_PASSES];
 
-    (void)write_scattered(pid, base, npages);
+    for (uint64_t at = 0; at < ram.len_bytes; at += PIECE_BYTES)
+        wait_piece(&end);
+    (void)write_scattered(end.pid, end.shared->base, npages);
     for (unsigned i = 0; i < SCATTER_PASSES; i++)
-        took_s[i] = write_scattered(pid, base, npages);
-    end_destination(s, pid);
+        took_s[i] = write_scattered(end.pid, end.shared->base, npages);
+    (void)stop_end(&end);
     printf("{\"scattered_pages\": %" PRIu64 ", \"scattered_s\": %.6f}\n", npages, median(took_s));
 }
 
@@ -379,6 +389,8 @@ int main(int argc, char **argv)
     } else if (argc == 3 && strcmp(what, "raw-copy") == 0) {
         make_ram(argv[2], "1");
         fill_ram("full");
+        puts("filled");
+        fflush(stdout);
         raw_copy();
     } else if (argc == 4 && strcmp(what, "raw-scatter") == 0) {
         make_ram(argv[2], "1");
