@@ -59,6 +59,7 @@ struct rmig_rdma_source {
     uint64_t wanted_bytes; /* sum of wants */
     struct rmig_rdma_want asked[RMIG_SOURCE_ASK_MAX]; /* request on its way */
     unsigned nasked;
+    unsigned nregistered; /* of asked, by this side */
     unsigned nrequests; /* for keys, so far; no more than RMIG_SOURCE_ASK_CHUNKS are counted */
     struct rmig_rdma_pins pins;                           /* places under the smaller pin budget */
     struct rmig_rdma_pin gone[RMIG_SOURCE_ASK_MAX]; /* have lost theirs; the destination is to hear of it */

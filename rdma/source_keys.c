@@ -151,7 +151,6 @@ static int request_keys(struct rmig_rdma_source *source, struct rmig_err *err)
     unsigned n = source->conn->multi_register ? source->nwants : 1;
     uint8_t *payload;
     int slot = rmig_rdma_ctrl_reserve(ctrl, &payload, err);
-    int rc;
 
     if (slot < 0)
         return slot;
@@ -161,20 +160,25 @@ static int request_keys(struct rmig_rdma_source *source, struct rmig_err *err)
         source->wanted_bytes -= want_bytes(source, &source->wants[i]);
     }
     source->nasked = n;
+    source->nregistered = 0;
     source->nrequests = (unsigned)rmig_min_u64(source->nrequests + 1, RMIG_SOURCE_ASK_CHUNKS);
     source->nwants -= n;
     memmove(source->wants, source->wants + n, source->nwants * sizeof(source->wants[0]));
-    rc = rmig_rdma_ctrl_post(ctrl, slot, RMIG_WIRE_REGISTER_REQUEST, n,
-                             n * RMIG_WIRE_REGISTER_BYTES, err);
-    /* This side's regions, while the destination makes its own. */
-    for (unsigned i = 0; rc == 0 && i < n; i++) {
-        const struct rmig_rdma_region *region;
+    return rmig_rdma_ctrl_post(ctrl, slot, RMIG_WIRE_REGISTER_REQUEST, n, n * RMIG_WIRE_REGISTER_BYTES, err);
+}
 
-        rc = rmig_rdma_chunks_register(&source->local, source->asked[i].block_index,
-                                       source->asked[i].first_chunk, source->asked[i].nchunks,
-                                       &region, err);
+int rmig_rdma_source_register_asked(struct rmig_rdma_source *source, struct rmig_err *err)
+{
+    for (; source->nregistered < source->nasked; source->nregistered++) {
+        const struct rmig_rdma_want *asked = &source->asked[source->nregistered];
+        const struct rmig_rdma_region *region;
+        int rc = rmig_rdma_chunks_register(&source->local, asked->block_index, asked->first_chunk,
+                                           asked->nchunks, &region, err);
+
+        if (rc < 0)
+            return rc;
     }
-    return rc;
+    return 0;
 }
 
 int rmig_rdma_source_ask_keys(struct rmig_rdma_source *source, struct rmig_err *err)

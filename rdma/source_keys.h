@@ -34,7 +34,10 @@ bool rmig_rdma_source_is_ask_due(const struct rmig_rdma_source *source, bool all
  * -errno. */
 int rmig_rdma_source_ask_keys(struct rmig_rdma_source *source, struct rmig_err *err);
 
-/* Take the answer. Requires: a message waits. Returns: 0; -EPROTO; -errno. */
+/* Make this side's regions of what was asked for, while the destination makes its own. Returns: 0, -errno. */
+int rmig_rdma_source_register_asked(struct rmig_rdma_source *source, struct rmig_err *err);
+
+/* Take the answer. Requires: a message waits; this side's regions are there. Returns: 0; -EPROTO; -errno. */
 int rmig_rdma_source_take_keys(struct rmig_rdma_source *source, struct rmig_err *err);
 
 #endif

@@ -250,7 +250,8 @@ static int start_writes(struct rmig_rdma_source *source, struct rmig_err *err)
 
 /*
  * Take keys that have come, ask for more, start writes. all: also ask for less than a full group.
- * The request goes before the writes: it reaches the destination while they are on their way.
+ * The request goes before the writes: it reaches the destination while they are on their way. This side's regions for
+ * it are made after them: pinning takes a while.
  */
 static int progress(struct rmig_rdma_source *source, bool all, struct rmig_err *err)
 {
@@ -261,7 +262,9 @@ static int progress(struct rmig_rdma_source *source, bool all, struct rmig_err *
         rc = rmig_rdma_source_take_keys(source, err);
     if (rc == 0 && ctrl->credits && rmig_rdma_source_is_ask_due(source, all))
         rc = rmig_rdma_source_ask_keys(source, err);
-    return rc < 0 ? rc : start_writes(source, err);
+    if (rc == 0)
+        rc = start_writes(source, err);
+    return rc < 0 ? rc : rmig_rdma_source_register_asked(source, err);
 }
 
 struct change {
