@@ -62,17 +62,18 @@ class Keeper:
         self.destination = None
 
 
-def run_filled(command, keeper, **environment):
-    """Runs a program that says when its RAM is filled and then begins; returns what it says after that."""
-    keeper.begin()
+def run_filled(command, keeper=None, **environment):
+    """Runs a program that says when its RAM is filled; then its standard input ends, for one that waits. With a keeper,
+    which has begun, its destination's memory is given before. Returns what it says after that."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-        with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=errors, text=True,
-                              env={**os.environ, **environment}) as process:
+        with subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=errors, text=True, env={**os.environ, **environment}) as process:
             for line in process.stdout:
                 if "filled" in line:
-                    keeper.release()
                     break
-            rest = process.communicate(timeout=DEADLINE_S)[0]
+            if keeper:
+                keeper.release()
+            rest = process.communicate(timeout=DEADLINE_S)[0]  # which ends the input
         errors.seek(0)
         if process.returncode != 0:
             raise MoveError(f"{command[0]}: status {process.returncode}: {errors.read().strip()}")
@@ -81,6 +82,7 @@ def run_filled(command, keeper, **environment):
 
 def bench(build, keeper, *options, prefix=(), **environment):
     """A move by rdma_migrate_bench into memory that nobody has touched: what it reports."""
+    keeper.begin()
     with tempfile.NamedTemporaryFile(prefix="bench.") as report:
         run_filled([*prefix, os.path.join(build, "run"), "rdma_migrate_bench", "--loopback", "--shared",
                     f"--json={report.name}", *options], keeper, **environment)

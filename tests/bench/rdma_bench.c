@@ -5,10 +5,11 @@
  *   rdma_bench dest RAM_MIB BLOCKS                  prints its port, takes one move, prints its figures
  *   rdma_bench source PORT RAM_MIB BLOCKS CONTENT SCATTERED WINDOW_MS   moves, then so many scattered pages
  *                                                   again and again; WINDOW_MS 0 is the default
- *   rdma_bench raw-copy RAM_MIB                     populates ahead and writes, nothing else; says before: filled
+ *   rdma_bench raw-copy RAM_MIB                     populates ahead and writes, nothing else
  *   rdma_bench raw-scatter RAM_MIB PAGES            writes scattered pages, nothing else
  *
- * CONTENT is what fill_ram of bench_common.h takes. One line of JSON each.
+ * CONTENT is what fill_ram of bench_common.h takes. source and raw-copy print "filled" once their RAM is, and begin when
+ * their standard input ends. One line of JSON each.
  */
 #include "bench_common.h"
 #include <errno.h>
@@ -118,23 +119,6 @@ static void destination(void)
 
 /* --- source ----------------------------------------------------------------------------------- */
 
-/* The plugin's hooks, and when the first page was on the wire. */
-static struct {
-    const struct rmig_hooks *hooks;
-    struct rmig_transport_conn *conn;
-    double first_s;
-} seen;
-
-static int save_page(void *opaque, const struct rmig_run *run, uint64_t *sent_bytes_p,
-                     struct rmig_err *e)
-{
-    int rc = seen.hooks->save_page(opaque, run, sent_bytes_p, e);
-
-    if (seen.first_s == 0 && figures(seen.conn).write_bytes)
-        seen.first_s = now_s();
-    return rc;
-}
-
 static int compare_doubles(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -182,27 +166,24 @@ __attribute__((noinline)) static void source(const char *port, uint64_t npages, 
     double began, connected, passed, scattered_s[SCATTER_PASSES] = { 0 };
     uint64_t before_bytes = private_bytes(), after_bytes, first_messages;
     double cpu = cpu_s(RUSAGE_SELF);
-    struct rmig_hooks hooks;
+    struct rmig_transport_conn *conn;
     struct rmig_out *out = NULL;
     struct rmig_save *save = NULL;
 
     load_transport();
     params.port = port;
     began = now_s();
-    check(rmig_transport_connect(transport, &params, &seen.conn, &err), "connect");
+    check(rmig_transport_connect(transport, &params, &conn, &err), "connect");
     connected = now_s();
-    seen.hooks = ops->hooks(seen.conn);
-    hooks = *seen.hooks;
-    hooks.save_page = save_page;
-    check(rmig_out_new(ops->channel(seen.conn), &out, &err), "stream");
-    check(rmig_out_attach_hooks(out, &hooks, seen.conn, &err), "hooks");
+    check(rmig_out_new(ops->channel(conn), &out, &err), "stream");
+    check(rmig_out_attach_hooks(out, ops->hooks(conn), conn, &err), "hooks");
     check(rmig_save_new(&save, out, ram.blocks, ram.nblocks, &opts, &err), "save");
     check(rmig_save_setup(save, &err), "setup");
-    if (ops->peer_ram_is_zero(seen.conn))
+    if (ops->peer_ram_is_zero(conn))
         check(rmig_save_ram_is_zero(save, &err), "zero");
     check(rmig_save_round(save, &err), "round");
     passed = now_s();
-    first_messages = figures(seen.conn).control_messages;
+    first_messages = figures(conn).control_messages;
     for (unsigned i = 0; npages && i < SCATTER_PASSES; i++) {
         mark_scattered(save, npages);
         scattered_s[i] = now_s();
@@ -212,16 +193,15 @@ __attribute__((noinline)) static void source(const char *port, uint64_t npages, 
     check(rmig_save_complete(save, &err), "complete");
     check(rmig_save_end(save, &err), "end");
     after_bytes = private_bytes();
-    check(ops->finish(seen.conn, &err), "finish");
-    printf("{\"connect_s\": %.6f, \"first_s\": %.6f, \"pass_s\": %.6f, \"total_s\": %.6f, "
+    check(ops->finish(conn, &err), "finish");
+    printf("{\"began_s\": %.6f, \"pass_s\": %.6f, \"total_s\": %.6f, "
            "\"scattered_pages\": %" PRIu64 ", \"scattered_s\": %.6f, \"cpu_s\": %.6f, "
            "\"control_messages\": %" PRIu64 ", \"private_bytes\": %" PRIu64 "}\n",
-           connected - began, seen.first_s ? seen.first_s - began : 0, passed - connected,
-           now_s() - began, npages, median(scattered_s), cpu_s(RUSAGE_SELF) - cpu, first_messages,
-           after_bytes - before_bytes);
+           began, passed - connected, now_s() - began, npages, median(scattered_s), cpu_s(RUSAGE_SELF) - cpu,
+           first_messages, after_bytes - before_bytes);
     rmig_save_free(save);
     check(rmig_out_close(out, &err), "close");
-    ops->close(seen.conn);
+    ops->close(conn);
 }
 
 /* --- raw loops -------------------------------------------------------------------------------- */
@@ -359,6 +339,14 @@ static void raw_scatter(uint64_t npages)
     printf("{\"scattered_pages\": %" PRIu64 ", \"scattered_s\": %.6f}\n", npages, median(took_s));
 }
 
+static void wait_begin(void)
+{
+    puts("filled");
+    fflush(stdout);
+    while (getchar() != EOF)
+        ;
+}
+
 static int usage(void)
 {
     fputs("usage: rdma_bench dest RAM_MIB BLOCKS | source PORT RAM_MIB BLOCKS CONTENT SCATTERED WINDOW_MS | "
@@ -381,16 +369,14 @@ int main(int argc, char **argv)
         zero = strcmp(argv[5], "zero") == 0;
         if (zero)
             (void)read_zero();
-        puts("filled");
-        fflush(stdout);
+        wait_begin();
         source(argv[2], strtoull(argv[6], NULL, 10), (uint32_t)strtoul(argv[7], NULL, 10));
         if (zero)
             printf("{\"total_s\": %.6f}\n", read_zero());
     } else if (argc == 3 && strcmp(what, "raw-copy") == 0) {
         make_ram(argv[2], "1");
         fill_ram("full");
-        puts("filled");
-        fflush(stdout);
+        wait_begin();
         raw_copy();
     } else if (argc == 4 && strcmp(what, "raw-scatter") == 0) {
         make_ram(argv[2], "1");
