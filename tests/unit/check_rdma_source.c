@@ -227,6 +227,18 @@ START_TEST(save__neighbours_become_one_write_a_chunk)
 }
 END_TEST
 
+/* Pinning takes long: the link is not to wait for it. */
+START_TEST(save__what_has_keys_is_written_before_more_is_pinned)
+{
+    begin(0);
+    fabric_fail_call(FABRIC_ACTIVE, API_reg_mr, 2, ENOMEM);
+    must_save(0, 0, MIB);
+    must_save(0, 2 * MIB, PAGE);
+    ck_assert_failed(rmig_rdma_source_after(&source, RMIG_HOOK_ROUND, &err), -ENOMEM, &err, "cannot pin");
+    ck_assert_uint_eq(source.write_wrs, 1);
+}
+END_TEST
+
 /* A chunk is asked for once in the whole move, also when its pages are dirtied again. */
 START_TEST(save__keys_are_kept_for_later_rounds)
 {
@@ -421,6 +433,7 @@ static void add_save_tests(Suite *suite, TCase *save_case)
     tcase_add_loop_test(save_case, save__whole_blocks_arrive, 0, 4);
     tcase_add_loop_test(save_case, save__scattered_pages_arrive_and_no_other, 0, 4);
     tcase_add_test(save_case, save__neighbours_become_one_write_a_chunk);
+    tcase_add_test(save_case, save__what_has_keys_is_written_before_more_is_pinned);
     tcase_add_test(save_case, save__keys_are_kept_for_later_rounds);
     tcase_add_test(save_case, save__stock_destination_is_asked_for_one_range_at_a_time);
     tcase_add_test(save_case, save__own_destination_is_asked_for_many_at_once);
