@@ -35,7 +35,8 @@ bench-prealloc 7 the same into memory that is there before the move
 bench-rdma     8 what a move over RDMA costs: beside raw loops, until its first page, and to cancel
 bench-rdma-link 8 the same beside the rate of a link
 bench-rdma-qemu 7 what it costs beside a stock QEMU
-bench-rdma-size 8 what grows with the RAM: zero pages, holes, memory, messages, instructions
+bench-rdma-zero 6 what pages without content cost: zero pages, holes
+bench-rdma-size 3 what grows with the RAM: memory, messages, instructions
 dirty-rate     5 guests that write at 10 to 150 % of a link, over RDMA and TCP: converged or given up, and whole
 without-rdma   4 the build and make check where there is no libibverbs
 clang          7 the build and make check with clang, memory filled with junk before it is used
@@ -262,9 +263,14 @@ part_bench_rdma_qemu()
     bench rdma qemu
 }
 
+part_bench_rdma_zero()
+{
+    bench rdma zero holes
+}
+
 part_bench_rdma_size()
 {
-    bench rdma zero holes memory linear
+    bench rdma memory linear
 }
 
 part_dirty_rate()

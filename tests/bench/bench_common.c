@@ -109,6 +109,10 @@ void fill_ram(const char *content)
 
 void load_transport(void)
 {
+    const char *address = getenv("RDMA_BENCH_ADDRESS");
+
+    if (address)
+        params.host = address;
     check(rmig_transport_load("rdma", &transport, &err), "transport");
     ops = rmig_transport_ops(transport);
 }

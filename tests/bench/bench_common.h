@@ -48,7 +48,7 @@ uint8_t *map_ram(int fd, uint64_t len_bytes);
  */
 void fill_ram(const char *content);
 
-/** Load the plugin of RDMA from where ./run says it is. */
+/** Load the plugin of RDMA from where ./run says it is; RDMA_BENCH_ADDRESS is that of params, if it is set. */
 void load_transport(void);
 
 #endif
