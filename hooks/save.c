@@ -317,6 +317,7 @@ int rmig_save_section(struct rmig_save *save, const char *name, uint32_t instanc
 static int put_end(struct rmig_save *save, const void *description, size_t len_bytes,
                    struct rmig_err *err)
 {
+    save->handed_over = true;
     rmig_out_put_u8(save->out, RMIG_SECTION_EOF);
     if (rmig_out_flush(save->out) == 0) {
         rmig_out_put_u8(save->out, RMIG_SECTION_VMDESCRIPTION);
@@ -358,6 +359,11 @@ static int put_tail(struct rmig_save *save, const uint8_t *tail, size_t len_byte
 
     rmig_out_put_buffer(save->out, tail, frame);
     return put_end(save, tail + json, len_bytes - json, err);
+}
+
+bool rmig_save_handed_over(const struct rmig_save *save)
+{
+    return save->handed_over;
 }
 
 int rmig_save_tail(struct rmig_save *save, const void *data, size_t len_bytes, struct rmig_err *err)

@@ -240,6 +240,21 @@ static struct rmig_transport_stats stats_of(struct link *link)
     return stats;
 }
 
+bool link_peer_has_failed(const struct link *link, int rc)
+{
+    switch (rc) {
+    case -EREMOTEIO:
+    case -EPROTO:
+    case -ECONNRESET:
+    case -EPIPE:
+        return true;
+    case -EIO: /* a stream that ended; of RDMA also a peer that cannot be reached */
+        return !link->conn;
+    default:
+        return false;
+    }
+}
+
 uint32_t link_window_ms(const struct link *link)
 {
     uint32_t part_ms = link->opts.idle_timeout_ms / 4;

@@ -56,6 +56,12 @@ int link_accept(struct link *link, struct rmig_err *err);
  */
 int link_only_one(struct link *link, struct rmig_err *err);
 
+/**
+ * Source: by the error rc of a move, has the other side ended, or said that it failed? One that was not heard of in
+ * time, or was given up here, may go on.
+ */
+bool link_peer_has_failed(const struct link *link, int rc);
+
 /** Can something be said to who is at the other end? Not to a command whose output is read, nor to a file. */
 bool link_can_answer(const struct link *link);
 

@@ -56,6 +56,7 @@ struct relay {
     uint64_t sections; /* to be sent by the next pass */
     bool news;         /* the pass under way, or the last one, had something to send */
     bool taken;        /* the destination has said that it has all of it */
+    bool doubt;        /* it has not, but may still take it */
     bool placed;       /* the guest is stopped, all of its RAM has come */
     struct rmig_err out_err;
 };
@@ -313,9 +314,7 @@ static int tail(void *opaque, const void *data, size_t len_bytes, struct rmig_er
     if (rc == 0)
         rc = link_finish(&r->out, err);
     r->taken = rc == 0;
-    if (rc < 0 && rc != -ECANCELED)
-        rmig_err_prefix(err, "the destination has not taken the guest, and may say why; the source has it, "
-                        "there cont has it run on");
+    r->doubt = rc < 0 && rmig_save_handed_over(r->save) && !link_peer_has_failed(&r->out, rc);
     return rc == 0 ? 0 : rmig_err_prefix(err, "%.60s", r->out_uri);
 }
 
@@ -348,6 +347,11 @@ static int pass_on(struct relay *r, struct rmig_err *err)
     if (rc < 0 && r->taken)
         rmig_err_prefix(err, "the destination has taken the guest, and the source does not know: do not let it run "
                         "there");
+    else if (rc < 0 && r->doubt)
+        rmig_err_prefix(err, "the destination may still take the guest: end it before the guest runs on at the source");
+    else if (rc < 0 && rc != -ECANCELED && r->placed)
+        rmig_err_prefix(err, "the destination has not taken the guest, and may say why; the source has it, "
+                        "there cont has it run on");
     return rc;
 }
 

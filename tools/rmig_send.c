@@ -72,7 +72,8 @@ static const struct argp argp = {
 
 /* --- the move --------------------------------------------------------------------------------- */
 
-static int save(struct send *s, struct rmig_err *err)
+/* *given_p: may the destination have the guest if this fails? */
+static int save(struct send *s, bool *given_p, struct rmig_err *err)
 {
     const struct rmig_save_opts opts = {
         .machine = s->ram.machine[0] ? s->ram.machine : NULL,
@@ -98,19 +99,23 @@ static int save(struct send *s, struct rmig_err *err)
         s->report.out = *rmig_save_stats(driver);
     s->report.wire_bytes = link_wire_bytes(&s->link);
     s->report.peak_pinned_bytes = link_peak_pinned_bytes(&s->link);
+    *given_p = driver && rmig_save_handed_over(driver);
     rmig_save_free(driver);
     return rc;
 }
 
 static enum cmd_exit move(struct send *s, struct rmig_err *err)
 {
+    bool given;
     int rc;
 
     report_note(&s->report, "the destination is there");
-    rc = save(s, err);
+    rc = save(s, &given, err);
     if (rc == 0)
         rc = link_finish(&s->link, err);
-    if (rc < 0 && rc != -ECANCELED)
+    if (rc < 0 && given && !link_peer_has_failed(&s->link, rc))
+        rmig_err_prefix(err, "the destination may still take the guest: end it before the guest runs elsewhere");
+    else if (rc < 0 && rc != -ECANCELED)
         rmig_err_prefix(err, "the destination has not taken the guest, and may say why");
     report_end(&s->report, rc == 0 ? &s->ram : NULL, err);
     return rc < 0 ? CMD_TRANSFER : CMD_OK;

@@ -198,6 +198,14 @@ RMIG_MUST_CHECK int rmig_save_tail(struct rmig_save *save, const void *data, siz
                                    struct rmig_err *err);
 
 /**
+ * rmig_save_handed_over - may the other side have taken the guest?
+ *
+ * True from when rmig_save_end() or rmig_save_tail() puts the end of sections: whatever fails from then
+ * on, a timeout say, the other side may have all that it needs, unless it says that it failed.
+ */
+bool rmig_save_handed_over(const struct rmig_save *save);
+
+/**
  * rmig_save_stats - the figures of a save
  *
  * Ownership: they stay the driver's.

@@ -3,6 +3,7 @@
 # test-files.sh -- what rmig does to the files that it is given: none is lost, none is half written, and
 # what it cannot use it says before it begins.
 . "${abs_top_srcdir:?run it by make check}/tests/tools/functions.sh"
+need "$python"
 streams=$abs_top_srcdir/tests/fuzz/corpus/fuzz_inspect
 cp "$streams/qemu-microvm" "$scratch/guest"
 cp "$streams/qemu-q35" "$scratch/other"
@@ -63,6 +64,24 @@ grep -q '"ok": false' failed || fault "--json of a destination that is not there
 # what fails when the other side has taken the guest is said to
 tried 5 'the destination has taken the guest' relay 'exec:cat guest; exit 3' file:reached
 grep -qx precious new || fault "a move that failed wrote over a file"
+# one that was sent everything and says nothing may have it; one that hangs up without a word has not
+cat >silent.py <<'END'
+import socket
+server = socket.socket(socket.AF_UNIX)
+server.bind("silent")
+server.listen(1)
+for most in (1 << 30, 1 << 30, 1000):
+    peer, _ = server.accept()
+    while most > 0 and (data := peer.recv(1000)):
+        most -= len(data)
+    peer.close()
+END
+"$python" silent.py &
+until [ -S silent ]; do sleep 0.05; done
+tried 5 'destination may still take the guest: .*nothing received for 1000 ms' send guest unix:silent --progress-deadline=1
+tried 5 'may still take the guest: end it before the guest runs on' relay file:guest unix:silent --progress-deadline=1
+tried 5 'destination has not taken the guest' send guest unix:silent
+wait
 tried 0 '' send guest file:new
 tried 0 '' receive file:new -o again
 cmp -s new again || fault "what was sent is not what is received"
