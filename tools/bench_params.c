@@ -359,6 +359,9 @@ static void parse_host(struct argp_state *state, const char *arg, struct bench_p
 
         if (!len || len >= sizeof(p->host) || strpbrk(arg, " \t\n/"))
             argp_failure(state, BENCH_USAGE, 0, "'%s' is not the name or address of a host", arg);
+        if (strchr(arg, ':') && strchr(arg, ':') == strrchr(arg, ':'))
+            argp_failure(state, BENCH_USAGE, 0, "'%s': with a port it is rdma:%s or tcp:%s; or give --port", arg, arg,
+                         arg);
         snprintf(p->host, sizeof(p->host), "%.*s", (int)len - 2 * brackets, arg + brackets);
         return;
     }

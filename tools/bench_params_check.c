@@ -20,6 +20,8 @@ static void check_ends(struct argp_state *state, const struct bench_params *p)
         argp_failure(state, BENCH_USAGE, 0,
                      "HOST is missing: --%s is for the client (or is it --loopback?)",
                      p->client_option);
+    if (p->loopback && strcmp(p->port, BENCH_DEFAULT_PORT))
+        argp_failure(state, BENCH_USAGE, 0, "--port: with --loopback a free one is taken: leave %s out", p->port);
     if (p->loopback && p->bind[0])
         argp_failure(state, BENCH_USAGE, 0, "--bind: with --loopback HOST is the address");
     if (p->host[0] && !p->loopback && p->server_option)

@@ -182,6 +182,21 @@ int cmd_check_files(const struct cmd_common *common, const struct named_file *fi
     return common->json_file[0] ? check_writable(common->json_file, err) : 0;
 }
 
+int cmd_check_rdma(const struct link_opts *opts, const char *const *uris, struct rmig_err *err)
+{
+    const char *option = opts->pin_all            ? "pin-all"
+                         : opts->pin_budget_bytes ? "pin-budget"
+                         : opts->device[0]        ? "device"
+                                                  : NULL;
+
+    if (!option)
+        return 0;
+    for (; *uris; uris++)
+        if (strncmp(*uris, "rdma:", 5) == 0)
+            return 0;
+    return rmig_err_set(err, -EINVAL, "--%s is for RDMA: say rdma:HOST:PORT", option);
+}
+
 const char *cmd_uri_file(const char *text, struct rmig_uri *uri_p)
 {
     return rmig_uri_parse(text, uri_p, NULL) == 0 && uri_p->kind == RMIG_URI_FILE ? uri_p->path : NULL;

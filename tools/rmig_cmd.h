@@ -47,6 +47,11 @@ enum cmd_exit cmd_fail(const char *name, enum cmd_exit status, const struct rmig
  */
 bool cmd_write_json(const char *name, const struct cmd_common *common, json_t *json);
 
+/**
+ * Refuse an option of RDMA where no URI is of it. uris: a NULL ends them. Returns: 0; -EINVAL.
+ */
+int cmd_check_rdma(const struct link_opts *opts, const char *const *uris, struct rmig_err *err);
+
 /** Most files that a command names, --json not counted. */
 #define CMD_FILES_MAX 3
 

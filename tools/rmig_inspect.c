@@ -3,18 +3,12 @@
 #include "tools/rmig_inspect.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "tools/rmig_cmd.h"
-
-/* A pipe may wait for something slow, but not for ever. */
-#define PIPE_TIMEOUT_MS 60000
+#include "tools/rmig_store.h"
 
 static const char name[] = "inspect";
 
@@ -68,55 +62,6 @@ static const struct argp argp = {
     .children = children,
 };
 
-/* A named pipe that nobody has opened for writing yet reads as ended. */
-static int await_writer(int fd, const struct inspect *inspect, struct rmig_err *err)
-{
-    struct pollfd polls[] = {{.fd = fd, .events = POLLIN},
-                             {.fd = rmig_cancel_fd(inspect->common.link.cancel), .events = POLLIN}};
-    struct stat st;
-    int n;
-
-    if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
-        return 0;
-    do
-        n = poll(polls, 2, PIPE_TIMEOUT_MS);
-    while (n < 0 && errno == EINTR && !rmig_cancel_triggered(inspect->common.link.cancel));
-    if (rmig_cancel_triggered(inspect->common.link.cancel))
-        return rmig_err_set(err, -ECANCELED, "%.180s: cancelled", inspect->file);
-    if (n < 0)
-        return rmig_err_set(err, -errno, "%.180s: %s", inspect->file, strerror(errno));
-    if (n == 0)
-        return rmig_err_set(err, -ETIMEDOUT, "%.180s: nobody has written to it for %d s", inspect->file,
-                            PIPE_TIMEOUT_MS / 1000);
-    return 0;
-}
-
-static int open_stream(const struct inspect *inspect, struct rmig_channel **ch_p,
-                       struct rmig_err *err)
-{
-    const struct rmig_channel_opts opts = {.cancel = inspect->common.link.cancel,
-                                           .idle_timeout_ms = PIPE_TIMEOUT_MS};
-    bool standard = strcmp(inspect->file, "-") == 0;
-    int fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
-                      : open(inspect->file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    int rc;
-
-    if (fd < 0)
-        return rmig_err_set(err, -errno, "%.180s: %s", inspect->file, strerror(errno));
-    rc = standard ? 0 : await_writer(fd, inspect, err);
-    if (rc < 0) {
-        close(fd);
-        return rc;
-    }
-    rc = rmig_channel_from_fd(fd, &opts, ch_p, err);
-    if (rc < 0) {
-        close(fd);
-        *err = (struct rmig_err)RMIG_ERR_INIT; /* it speaks of the descriptor */
-        return rmig_err_set(err, rc, "%.180s: %s", inspect->file, strerror(-rc));
-    }
-    return 0;
-}
-
 static enum cmd_exit say(const struct inspect *inspect, struct walk *walk)
 {
     struct rmig_err err = RMIG_ERR_INIT;
@@ -149,7 +94,7 @@ enum cmd_exit cmd_inspect(int argc, char **argv, struct rmig_cancel *cancel)
     argp_parse(&argp, argc, argv, 0, NULL, &inspect);
     if (cmd_check_files(&inspect.common, &(struct named_file){"FILE", inspect.file, false}, 1, &err) < 0)
         return cmd_fail(name, CMD_USAGE, &err);
-    if (open_stream(&inspect, &ch, &err) < 0)
+    if (store_open_channel(inspect.file, cancel, &ch, &err) < 0)
         return cmd_fail(name, CMD_USAGE, &err);
     walk = calloc(1, sizeof(*walk));
     if (!walk) {

@@ -240,6 +240,14 @@ static struct rmig_transport_stats stats_of(struct link *link)
     return stats;
 }
 
+void link_explain(struct link *link, struct rmig_err *err)
+{
+    struct rmig_err why = RMIG_ERR_INIT;
+
+    if (link->uri.kind == RMIG_URI_EXEC && link->out && close_streams(link, &why) < 0)
+        *err = why;
+}
+
 bool link_peer_has_failed(const struct link *link, int rc)
 {
     switch (rc) {

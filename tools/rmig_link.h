@@ -62,6 +62,9 @@ int link_only_one(struct link *link, struct rmig_err *err);
  */
 bool link_peer_has_failed(const struct link *link, int rc);
 
+/** Source: the stream to a command has failed; *err becomes what it and the command's end say. Ends the command. */
+void link_explain(struct link *link, struct rmig_err *err);
+
 /** Can something be said to who is at the other end? Not to a command whose output is read, nor to a file. */
 bool link_can_answer(const struct link *link);
 

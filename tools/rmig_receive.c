@@ -206,6 +206,8 @@ static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
     int rc = cmd_check_files(&r->common, files, 3, err);
 
     if (rc == 0)
+        rc = cmd_check_rdma(&r->common.link, (const char *const[]){r->uri, NULL}, err);
+    if (rc == 0)
         rc = store_open(&r->store, r->file, err);
     if (rc == 0 && r->image)
         rc = output_open(&r->image_output, r->image, err);

@@ -394,6 +394,10 @@ static enum cmd_exit prepare(struct relay *r, struct rmig_err *err)
     uint16_t port = 0;
     int rc = cmd_check_files(&r->common, files, 2, err);
 
+    if (rc == 0)
+        rc = cmd_check_rdma(&r->common.link, (const char *const[]){r->in_uri, r->out_uri, NULL}, err);
+    if (rc == 0 && r->out_opts.pin_all)
+        rc = cmd_check_rdma(&r->out_opts, (const char *const[]){r->out_uri, NULL}, err);
     if (rc < 0)
         return CMD_USAGE;
     rc = link_init(&r->out, r->out_uri, &r->out_opts, err);

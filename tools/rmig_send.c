@@ -113,12 +113,27 @@ static enum cmd_exit move(struct send *s, struct rmig_err *err)
     rc = save(s, &given, err);
     if (rc == 0)
         rc = link_finish(&s->link, err);
+    if (rc < 0 && rc != -ECANCELED)
+        link_explain(&s->link, err);
     if (rc < 0 && given && !link_peer_has_failed(&s->link, rc))
         rmig_err_prefix(err, "the destination may still take the guest: end it before the guest runs elsewhere");
     else if (rc < 0 && rc != -ECANCELED)
         rmig_err_prefix(err, "the destination has not taken the guest, and may say why");
     report_end(&s->report, rc == 0 ? &s->ram : NULL, err);
     return rc < 0 ? CMD_TRANSFER : CMD_OK;
+}
+
+/* A destination that waits is of no use any more once it was connected to in vain. */
+static int check_budget(const struct send *s, struct rmig_err *err)
+{
+    uint64_t budget_bytes = s->common.link.pin_budget_bytes, ram_bytes = 0;
+
+    for (uint32_t i = 0; i < s->ram.nblocks; i++)
+        ram_bytes += s->ram.blocks[i].len_bytes;
+    if (!s->common.link.pin_all || budget_bytes == 0 || budget_bytes >= ram_bytes)
+        return 0;
+    return rmig_err_set(err, -EINVAL, "--pin-all: the guest has %.1f MiB of RAM, --pin-budget allows %.1f MiB",
+                        (double)ram_bytes / (1 << 20), (double)budget_bytes / (1 << 20));
 }
 
 /* The file first: a destination is of no use without it. */
@@ -131,12 +146,16 @@ static enum cmd_exit prepare(struct send *s, struct rmig_err *err)
     int rc = cmd_check_files(&s->common, files, 2, err);
 
     if (rc == 0)
+        rc = cmd_check_rdma(&s->common.link, (const char *const[]){s->uri, NULL}, err);
+    if (rc == 0)
         rc = store_open_stream(s->file, s->common.link.cancel, &stored, err);
     if (rc < 0)
         return CMD_USAGE;
     rc = store_load(stored, s->file, &s->ram, s->common.max_ram_bytes, s->common.link.cancel, err);
     if (rc < 0)
         return CMD_TRANSFER;
+    if (check_budget(s, err) < 0)
+        return CMD_USAGE;
     rc = link_init(&s->link, s->uri, &s->common.link, err);
     report_begin(&s->report);
     if (rc == 0)

@@ -4,9 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* A pipe may wait for something slow, but not for ever. */
+#define PIPE_TIMEOUT_MS 60000
 
 #define IMAGE_STEP_BYTES ((uint64_t)16 << 20)
 
@@ -150,17 +155,60 @@ int store_image(int fd, const struct rmig_block *block, struct rmig_cancel *canc
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-int store_open_stream(const char *path, struct rmig_cancel *cancel, struct rmig_in **in_p, struct rmig_err *err)
+/* A named pipe that nobody has opened for writing yet reads as ended. */
+static int await_writer(int fd, const char *path, struct rmig_cancel *cancel, struct rmig_err *err)
 {
-    const struct rmig_channel_opts opts = {.cancel = cancel};
-    struct rmig_uri uri = {.kind = RMIG_URI_FILE, .fd = -1};
-    struct rmig_channel *ch = NULL;
+    struct pollfd polls[] = {{.fd = fd, .events = POLLIN},
+                             {.fd = rmig_cancel_fd(cancel), .events = POLLIN}};
+    struct stat st;
+    int n;
+
+    if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
+        return 0;
+    do
+        n = poll(polls, 2, PIPE_TIMEOUT_MS);
+    while (n < 0 && errno == EINTR && !rmig_cancel_triggered(cancel));
+    if (rmig_cancel_triggered(cancel))
+        return rmig_err_set(err, -ECANCELED, "%.180s: cancelled", path);
+    if (n < 0)
+        return rmig_err_set(err, -errno, "%.180s: %s", path, strerror(errno));
+    if (n == 0)
+        return rmig_err_set(err, -ETIMEDOUT, "%.180s: nobody has written to it for %d s", path,
+                            PIPE_TIMEOUT_MS / 1000);
+    return 0;
+}
+
+int store_open_channel(const char *path, struct rmig_cancel *cancel, struct rmig_channel **ch_p,
+                       struct rmig_err *err)
+{
+    const struct rmig_channel_opts opts = {.cancel = cancel,
+                                           .idle_timeout_ms = PIPE_TIMEOUT_MS};
+    bool standard = strcmp(path, "-") == 0;
+    int fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                      : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     int rc;
 
-    if (snprintf(uri.path, sizeof(uri.path), "%s", path) >= (int)sizeof(uri.path))
-        return rmig_err_set(err, -ENAMETOOLONG, "the file's name is longer than %zu bytes",
-                            sizeof(uri.path) - 1);
-    rc = rmig_channel_open(&uri, RMIG_OPEN_READ, &opts, &ch, err);
+    if (fd < 0)
+        return rmig_err_set(err, -errno, "%.180s: %s", path, strerror(errno));
+    rc = standard ? 0 : await_writer(fd, path, cancel, err);
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    rc = rmig_channel_from_fd(fd, &opts, ch_p, err);
+    if (rc < 0) {
+        close(fd);
+        *err = (struct rmig_err)RMIG_ERR_INIT; /* it speaks of the descriptor */
+        return rmig_err_set(err, rc, "%.180s: %s", path, strerror(-rc));
+    }
+    return 0;
+}
+
+int store_open_stream(const char *path, struct rmig_cancel *cancel, struct rmig_in **in_p, struct rmig_err *err)
+{
+    struct rmig_channel *ch = NULL;
+    int rc = store_open_channel(path, cancel, &ch, err);
+
     if (rc < 0)
         return rc;
     rc = rmig_in_new(ch, in_p, err);

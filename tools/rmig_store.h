@@ -42,7 +42,14 @@ void store_close(struct store *store);
  */
 int store_image(int fd, const struct rmig_block *block, struct rmig_cancel *cancel, struct rmig_err *err);
 
-/** Open a stored stream. Returns: 0; -errno. */
+/**
+ * Open a stored stream: a file, a pipe that somebody writes to within a minute, or "-", standard input.
+ * Returns: 0; -ETIMEDOUT; -ECANCELED; -errno.
+ */
+int store_open_channel(const char *path, struct rmig_cancel *cancel, struct rmig_channel **ch_p,
+                       struct rmig_err *err);
+
+/** The same, as a stream. */
 int store_open_stream(const char *path, struct rmig_cancel *cancel, struct rmig_in **in_p, struct rmig_err *err);
 
 /** Read a stored stream whole into a guest after init; closes it. path: for messages. Returns: 0; -errno. */

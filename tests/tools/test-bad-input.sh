@@ -72,6 +72,9 @@ wrong 2 'HOST is missing.*--json' --json
 wrong 2 'HOST is missing.*--size' -s 4K
 wrong 2 '--once is for the server' --once host
 wrong 2 'bind.*loopback' --loopback --bind 127.0.0.1
+wrong 2 'port: with --loopback a free one is taken: leave 5000 out' --loopback -p 5000
+wrong 2 'port: with --loopback a free one is taken: leave 5000 out' --loopback tcp:127.0.0.1:5000
+wrong 2 "'host:5000': with a port it is rdma:host:5000 or tcp:host:5000; or give --port" host:5000
 wrong 2 "'b'.*'a'" a b
 wrong 2 'host' 'a b'
 wrong 2 'host' ''

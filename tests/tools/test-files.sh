@@ -40,6 +40,12 @@ tried 4 'No such file' send guest unix:nowhere
 tried 4 'No such file' receive unix:no/such -o new
 tried 2 '--gid-index: of which --device' receive file:guest -o new -x 7
 tried 2 '--ib-port: of which --device' send guest file:new -i 2
+tried 2 '--device is for RDMA' receive file:guest -o new -d fab0
+tried 2 '--pin-budget is for RDMA' send guest file:new --pin-budget=16M
+tried 2 '--pin-all is for RDMA' relay rdma::0 file:new --pin-all
+tried 2 '--pin-all: the guest has 1.5 MiB of RAM, --pin-budget allows 1.0 MiB' send other rdma:127.0.0.1:1 \
+    --pin-all --pin-budget=1M
+tried 5 'exit status 7' send guest 'exec:exit 7'
 [ ! -e new ] || fault "a file was made"
 
 # whole or not at all, and in place of what is there only then
@@ -85,6 +91,10 @@ wait
 tried 0 '' send guest file:new
 tried 0 '' receive file:new -o again
 cmp -s new again || fault "what was sent is not what is received"
+"$abs_top_builddir/run" rmig send - file:piped <guest >out 2>said || fault "standard input: $(cat said)"
+cmp -s new piped || fault "of standard input comes something else"
+tail -c +1 guest | "$abs_top_builddir/run" rmig send /dev/stdin file:piped >out 2>said || fault "a pipe: $(cat said)"
+cmp -s new piped || fault "of a pipe comes something else"
 find . -name '.*.??????' | grep . && fault "a temporary file is left"
 
 # a stream and its RAM image come together
