@@ -327,8 +327,11 @@ static int pause_guest(struct rmig_source *s, struct rmig_err *err)
 
 static int check_deadline(struct rmig_source *s, struct rmig_err *err)
 {
-    double left_mib = (double)rmig_save_stats(s->save)->remaining_pages * RMIG_PAGE_BYTES / (1 << 20);
-    char rates[96];
+    /* of the pass under way, or of what was written during the last one */
+    uint64_t left_bytes = rmig_max_u64(rmig_save_stats(s->save)->remaining_pages * RMIG_PAGE_BYTES,
+                                       s->remaining_bytes);
+    double left_mib = (double)left_bytes / (1 << 20);
+    char rates[160];
 
     if (!s->expired && rmig_now_ns() < s->deadline_ns)
         return 0;
@@ -337,8 +340,11 @@ static int check_deadline(struct rmig_source *s, struct rmig_err *err)
                             "more time or more bandwidth", s->opts.deadline_ms, left_mib);
     rates[0] = '\0';
     if (s->pace.rate_bytes_per_s > 0)
-        snprintf(rates, sizeof(rates), ", the guest dirties %.1f MB/s, the link takes %.1f MB/s",
-                 s->pace.dirty_rate_bytes_per_s / 1e6, s->pace.rate_bytes_per_s / 1e6);
+        snprintf(rates, sizeof(rates), ", %llu ms of downtime where %llu are allowed, the guest dirties %.1f MB/s, "
+                 "the link takes %.1f MB/s",
+                 (unsigned long long)(rmig_pace_downtime_ns(&s->pace, left_bytes) / RMIG_NS_PER_MS),
+                 (unsigned long long)s->opts.downtime_limit_ms, s->pace.dirty_rate_bytes_per_s / 1e6,
+                 s->pace.rate_bytes_per_s / 1e6);
     return rmig_err_set(err, -ETIME, "did not converge in %u ms: %.1f MiB are left%s; give it more "
                         "time, more bandwidth or a longer downtime, or slow the guest",
                         s->opts.deadline_ms, left_mib, rates);
