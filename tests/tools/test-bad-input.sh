@@ -96,8 +96,8 @@ wrong 2 'zero-holes.*--ram' --loopback --ram "$scratch/small" --zero-holes
 wrong 2 'json.*No such file' --loopback -s 4K --json="$scratch/none/file"
 
 # devices
-wrong 3 'device=no_such_device: .*no RDMA' --loopback -s 4K -d no_such_device
-wrong 3 'device=no_such_device: .*no RDMA' --loopback -s 4K --transport=rdma -d no_such_device
+wrong 3 'device=no_such_device: .*(no RDMA|install the plugin)' --loopback -s 4K -d no_such_device
+wrong 3 'device=no_such_device: .*(no RDMA|install the plugin)' --loopback -s 4K --transport=rdma -d no_such_device
 
 # nobody there
 wrong 4 'no-such-host\.invalid' -s 4K no-such-host.invalid
