@@ -55,7 +55,7 @@ static uint64_t private_bytes(void)
 /* --- zero pages ---------------------------------------------------------------------------- */
 
 /* One core reads memory with the vectors that the library looks for zero pages with. */
-__attribute__((target_clones("avx2", "default"), noinline)) static uint64_t
+__attribute__((target_clones("avx2", "default"))) static uint64_t
 read_all(const uint64_t *p, uint64_t nwords)
 {
     uint64_t all = 0;
