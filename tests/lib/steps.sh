@@ -57,6 +57,7 @@ step()
     else
         tally 0 1 0
         echo "FAIL: $text (status $rc, $((SECONDS - start)) s)"
+        grep -E '^(FAIL|ERROR|not ok)' "$log" | head -n 50
         tail -n 200 "$log"
     fi
     return "$rc"

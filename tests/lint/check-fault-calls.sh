@@ -15,7 +15,7 @@ wrapped()
 
 # memory and text: they cannot fail
 cat >"$scratch/known" <<'END_KNOWN'
-compressBound crc32 deflateBound environ gai_strerror geteuid memchr memcmp memcpy memmem memmove memset qsort qsort_r
+compressBound crc32 deflateBound environ gai_strerror geteuid memchr memcmp memcpy memmem memmove memset ntohs qsort qsort_r
 sigaddset sigemptyset sigfillset sigismember snprintf strchr strcmp strcspn strerror strlen strncmp strnlen strsignal
 strspn strstr strtoul vsnprintf
 END_KNOWN
