@@ -250,9 +250,12 @@ void link_explain(struct link *link, struct rmig_err *err)
 
 bool link_peer_has_failed(const struct link *link, int rc)
 {
+    if (link->uri.kind == RMIG_URI_FILE) /* it has its name only when all went well */
+        return true;
     switch (rc) {
     case -EREMOTEIO:
     case -EPROTO:
+    case -ECHILD: /* a command */
     case -ECONNRESET:
     case -EPIPE:
         return true;

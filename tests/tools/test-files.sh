@@ -87,6 +87,8 @@ until [ -S silent ]; do sleep 0.05; done
 tried 5 'destination may still take the guest: .*nothing received for 1000 ms' send guest unix:silent --progress-deadline=1
 tried 5 'may still take the guest: end it before the guest runs on' relay file:guest unix:silent --progress-deadline=1
 tried 5 'destination has not taken the guest' send guest unix:silent
+tried 5 'destination has not taken the guest.*No space left' send guest file:/dev/full
+tried 5 'destination has not taken the guest.*exit status 7' send guest 'exec:cat >/dev/null; exit 7'
 wait
 tried 0 '' send guest file:new
 tried 0 '' receive file:new -o again
