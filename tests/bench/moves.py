@@ -5,6 +5,7 @@ import mmap
 import os
 import subprocess
 import tempfile
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FABRIC = os.path.join(HERE, "..", "fabric", "run")
@@ -68,12 +69,17 @@ def run_filled(command, keeper=None, **environment):
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         with subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=errors, text=True, env={**os.environ, **environment}) as process:
-            for line in process.stdout:
-                if "filled" in line:
-                    break
-            if keeper:
-                keeper.release()
-            rest = process.communicate(timeout=DEADLINE_S)[0]  # which ends the input
+            alarm = threading.Timer(DEADLINE_S, process.kill)
+            alarm.start()
+            try:
+                for line in process.stdout:
+                    if "filled" in line:
+                        break
+                if keeper:
+                    keeper.release()
+                rest = process.communicate()[0]  # which ends the input
+            finally:
+                alarm.cancel()
         errors.seek(0)
         if process.returncode != 0:
             raise MoveError(f"{command[0]}: status {process.returncode}: {errors.read().strip()}")
