@@ -22,11 +22,14 @@
 
 /*
  * A destination hears nothing of writes: what is queued and in flight has to be through before its
- * idle time is over. A quarter and an eighth of that time are spent on them, which leaves as much for
- * a link that becomes slower. Until the rate is known half of the most is queued and in flight; it is
- * measured anew every so often.
+ * idle time is over. A quarter and an eighth of that time at most are spent on them, which leaves as
+ * much for a link that becomes slower. And the caller, who limits the time and shows the rate, is to
+ * be back several times a second. Until the rate is known half of the most bytes is queued and in
+ * flight; it is measured anew every so often.
  */
+#define QUEUE_MOST_MS 250u
 #define QUEUE_TIME_PART 4u
+#define FLIGHT_MOST_MS 125u
 #define FLIGHT_TIME_PART 8u
 #define MEASURE_LEAST_NS (100 * RMIG_NS_PER_MS)
 #define MEASURE_MOST_NS (500 * RMIG_NS_PER_MS)
@@ -55,12 +58,9 @@ static void measure(struct rmig_rdma_source *source, uint64_t len_bytes)
     source->measured_bytes = 0;
 }
 
-/* What the link moves in this part of the idle time: a chunk at least, most_bytes at most. */
-static uint64_t paced_bytes(const struct rmig_rdma_source *source, unsigned time_part,
-                            uint64_t most_bytes)
+/* What the link moves in so many ms: a chunk at least, most_bytes at most. */
+static uint64_t paced_bytes(const struct rmig_rdma_source *source, uint64_t ms, uint64_t most_bytes)
 {
-    uint64_t ms = source->conn->idle_timeout_ms / time_part;
-
     if (source->bytes_per_s == 0)
         return most_bytes / 2;
     return rmig_min_u64(rmig_max_u64(source->bytes_per_s / 1000 * ms, RMIG_WIRE_CHUNK_BYTES),
@@ -69,12 +69,16 @@ static uint64_t paced_bytes(const struct rmig_rdma_source *source, unsigned time
 
 static uint64_t queue_limit(const struct rmig_rdma_source *source)
 {
-    return paced_bytes(source, QUEUE_TIME_PART, QUEUE_BYTES);
+    uint64_t part_ms = source->conn->idle_timeout_ms / QUEUE_TIME_PART;
+
+    return paced_bytes(source, rmig_min_u64(part_ms, QUEUE_MOST_MS), QUEUE_BYTES);
 }
 
 static uint64_t flight_limit(const struct rmig_rdma_source *source)
 {
-    return paced_bytes(source, FLIGHT_TIME_PART, FLIGHT_BYTES);
+    uint64_t part_ms = source->conn->idle_timeout_ms / FLIGHT_TIME_PART;
+
+    return paced_bytes(source, rmig_min_u64(part_ms, FLIGHT_MOST_MS), FLIGHT_BYTES);
 }
 
 /* --- completions ------------------------------------------------------------------------------ */
@@ -250,8 +254,8 @@ static int start_writes(struct rmig_rdma_source *source, struct rmig_err *err)
 
 /*
  * Take keys that have come, ask for more, start writes. all: also ask for less than a full group.
- * The request goes before the writes: it reaches the destination while they are on their way. This side's regions for
- * it are made after them: pinning takes a while.
+ * The request goes before the writes: it reaches the destination while they are on their way. This
+ * side's regions for it are made after them: pinning takes a while.
  */
 static int progress(struct rmig_rdma_source *source, bool all, struct rmig_err *err)
 {
