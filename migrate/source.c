@@ -122,7 +122,10 @@ static void on_window(void *opaque, const struct rmig_ram_stats *stats)
     struct rmig_move_status *status = rmig_move_lock_status(&s->move);
 
     show_ram(status, stats);
-    status->remaining_bytes = stats->remaining_pages * RMIG_PAGE_BYTES;
+    /* At the end of a pass nobody has looked yet for what was written meanwhile: that nothing is left
+     * is true of a paused guest only. */
+    if (stats->remaining_pages || s->paused)
+        status->remaining_bytes = stats->remaining_pages * RMIG_PAGE_BYTES;
     rmig_move_unlock_status(&s->move);
     if (!s->paused && rmig_now_ns() >= s->deadline_ns && rmig_move_cancel(&s->move) == 0)
         s->expired = true;
