@@ -167,6 +167,30 @@ static void init_conn(struct rmig_rdma_conn *conn, const struct rmig_transport_p
 
 /* --- source ----------------------------------------------------------------------------------- */
 
+/* The address is the device's, which may have nothing to do with the one of the peer. */
+static int resolve_addr(struct rmig_rdma_verbs *verbs, const struct sockaddr *dst,
+                        const struct rmig_transport_params *params, int timeout_ms,
+                        struct rmig_err *err)
+{
+    uint32_t port = or_default(params->device_port, 1);
+    struct sockaddr_storage src;
+    char text[RMIG_ADDRESS_TEXT_BYTES];
+    int rc;
+
+    if (!params->device)
+        return rmig_rdma_verbs_resolve_addr(verbs, NULL, dst, timeout_ms, err);
+    rc = rmig_rdma_verbs_device_address(params->device, port, params->gid_index, &src, err);
+    if (rc < 0)
+        return rc;
+    rc = rmig_rdma_verbs_resolve_addr(verbs, (struct sockaddr *)&src, dst, timeout_ms, err);
+    if (rc == 0)
+        return 0;
+    rmig_address_text((struct sockaddr *)&src, sizeof(src), text);
+    *strrchr(text, ':') = '\0'; /* no port is bound */
+    rmig_err_prefix(err, "from %s of device %s, port %u (another GID index may do)", text, params->device, port);
+    return rc;
+}
+
 /* Resolve and connect one lane. Returns with it established, or -errno. */
 static int connect_lane(struct rmig_rdma_conn *conn, const struct sockaddr *dst,
                         const struct rmig_transport_params *params,
@@ -181,22 +205,15 @@ static int connect_lane(struct rmig_rdma_conn *conn, const struct sockaddr *dst,
         .retry_count = RETRY_COUNT,
         .rnr_retry_count = RNR_RETRY_COUNT,
     };
-    struct sockaddr_storage src;
     struct rmig_rdma_verbs *verbs;
     int timeout_ms = rmig_poll_ms(deadline_ns);
     unsigned lane;
-    int rc = 0;
+    int rc = rmig_rdma_verbs_open(&verbs, err);
 
-    if (params->device)
-        rc = rmig_rdma_verbs_device_address(params->device, or_default(params->device_port, 1),
-                                            params->gid_index, &src, err);
-    if (rc == 0)
-        rc = rmig_rdma_verbs_open(&verbs, err);
     if (rc < 0)
         return rc;
     lane = rmig_rdma_pump_add_lane(&conn->pump, verbs);
-    rc = rmig_rdma_verbs_resolve_addr(verbs, params->device ? (struct sockaddr *)&src : NULL, dst,
-                                      timeout_ms, err);
+    rc = resolve_addr(verbs, dst, params, timeout_ms, err);
     if (rc == 0)
         rc = wait_milestone(conn, lane, RMIG_RDMA_CM_ADDR_RESOLVED, deadline_ns,
                             "resolving the address", err);
