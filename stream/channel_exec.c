@@ -262,6 +262,7 @@ int rmig_endpoint_exec(const char *command, enum rmig_channel_mode mode,
     }
     close(ends[!ours]);
     c->base.ops = &exec_ops;
+    c->base.label = c->io.label;
     c->base.flags = mode == RMIG_OPEN_READ ? RMIG_CHANNEL_READABLE
                                            : RMIG_CHANNEL_WRITABLE | RMIG_CHANNEL_BULK;
     *ch_p = &c->base;

@@ -83,6 +83,7 @@ int rmig_endpoint_fd(int fd, mode_t type, uint32_t flags, const struct rmig_chan
         return rc;
     }
     c->base.ops = &fd_ops;
+    c->base.label = c->io.label;
     c->base.flags = flags | (flags & RMIG_CHANNEL_WRITABLE ? RMIG_CHANNEL_BULK : 0);
     *ch_p = &c->base;
     return 0;

@@ -202,6 +202,7 @@ int rmig_endpoint_file(int fd, uint32_t flags, const char *label, uint64_t origi
     }
     snprintf(f->label, sizeof(f->label), "%.100s", label);
     f->base.ops = &file_ops;
+    f->base.label = f->label;
     f->base.flags = flags;
     f->fd = fd;
     f->origin_bytes = (off_t)origin_bytes;

@@ -113,6 +113,7 @@ int rmig_endpoint_socket(int fd, const char *label, const struct rmig_channel_op
         return rc;
     }
     c->base.ops = &socket_ops;
+    c->base.label = c->socket.io.label;
     c->base.flags = RMIG_CHANNEL_READABLE | RMIG_CHANNEL_WRITABLE;
     *ch_p = &c->base;
     return 0;

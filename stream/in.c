@@ -42,8 +42,9 @@ static ssize_t read_some(struct rmig_in *in, const struct iovec *iov, int niov)
         }
         if (n == 0) {
             in->ended = true;
-            rmig_in_set_error(in, -EIO, "input stream: the %s channel ended after %llu bytes",
-                              in->ch->ops->name, (unsigned long long)in->received_bytes);
+            rmig_in_set_error(in, -EIO, "input stream: %.120s ended after %llu bytes",
+                              in->ch->label ? in->ch->label : in->ch->ops->name,
+                              (unsigned long long)in->received_bytes);
             return rmig_sticky_code(&in->error);
         }
         if (n == -EINTR)

@@ -90,6 +90,7 @@ struct rmig_channel_ops {
 struct rmig_channel {
     const struct rmig_channel_ops *ops; /**< what the endpoint can do */
     uint32_t flags;                     /**< RMIG_CHANNEL_*, fixed at open */
+    const char *label;                  /**< what messages call this one, as long as it is there; NULL = its ops' name */
 };
 
 /** Options common to all endpoints; zeroed memory is the default. */

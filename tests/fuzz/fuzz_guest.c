@@ -139,7 +139,7 @@ int fuzz_load_bytes(const uint8_t *data, size_t size, unsigned mode, struct rmig
                                         .section = take_section,
                                         .tail = mode & FUZZ_TAIL ? take_tail : NULL,
                                         .max_tail_bytes = FUZZ_SECTION_BYTES};
-    struct bytes_channel bc = {{&ops, RMIG_CHANNEL_READABLE}, data, size, 0};
+    struct bytes_channel bc = {{.ops = &ops, .flags = RMIG_CHANNEL_READABLE}, data, size, 0};
     struct rmig_load *load = NULL;
     struct rmig_in *in = NULL;
     int rc;

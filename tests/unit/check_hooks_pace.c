@@ -201,7 +201,7 @@ static void timed_begin(struct timed *t, uint64_t rate_bytes_per_s, uint64_t len
 
     timed_opts = (struct rmig_save_opts){.max_bandwidth_bytes_per_s = rate_bytes_per_s};
     t->count = 0;
-    t->base = (struct rmig_channel){&ops, RMIG_CHANNEL_WRITABLE | RMIG_CHANNEL_BULK};
+    t->base = (struct rmig_channel){.ops = &ops, .flags = RMIG_CHANNEL_WRITABLE | RMIG_CHANNEL_BULK};
     rmig_out_close(out, NULL);
     ck_assert_int_eq(rmig_out_new(&t->base, &out, NULL), 0);
     guest_init(&guest, 1, len_bytes);
