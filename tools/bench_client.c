@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <rmig/rmig.h>
 
 #include "tools/bench_move.h"
@@ -60,6 +62,21 @@ static int open_json(struct client *c, struct rmig_err *err)
     if (!c->json)
         return rmig_err_set(err, -errno, "--json: cannot write %.128s: %s", p->json_file,
                             strerror(errno));
+    return 0;
+}
+
+/* Without a result there is no file, rather than one that is no JSON. */
+static int close_json(const struct client *c, struct rmig_err *err)
+{
+    const char *path = c->params->json_file;
+    struct stat st;
+
+    if (!c->json || c->json == stdout)
+        return 0;
+    if (c->count == 0 && fstat(fileno(c->json), &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+        unlink(path);
+    if (fclose(c->json) == EOF)
+        return rmig_err_set(err, -errno, "--json: %.128s: %s", path, strerror(errno));
     return 0;
 }
 
@@ -299,9 +316,7 @@ enum bench_exit bench_client(const struct bench_params *params, const char *host
     bench_guest_free(c.source.guest);
     bench_ram_release(&c.ram);
     free(c.results);
-    if (c.json && c.json != stdout && fclose(c.json) == EOF && status == BENCH_OK) {
-        rmig_err_set(&err, -errno, "--json: %.128s: %s", params->json_file, strerror(errno));
+    if (close_json(&c, &err) < 0 && status == BENCH_OK)
         status = complain(&c, BENCH_USAGE, &err);
-    }
     return status;
 }

@@ -256,7 +256,7 @@ static void give_up(struct run *r, struct rmig_err *err)
     if (!s->quiet) /* the client of a loopback says it itself */
         complain(s, err);
     s->told = true;
-    s->status = BENCH_TRANSFER;
+    s->status = err->code == -ETIME ? BENCH_LIMIT : BENCH_TRANSFER;
     bench_watch_end(&r->watch);
     theirs = r->watch.peer_gave_up;
     release_run(r);
@@ -307,7 +307,7 @@ static int client_gave_up(struct session *s, const json_t *msg, struct rmig_err 
     if (!s->quiet && !s->told)
         complain(s, &theirs);
     s->told = true;
-    if (s->status != BENCH_TRANSFER)
+    if (s->status != BENCH_TRANSFER && s->status != BENCH_LIMIT)
         s->status = BENCH_CONNECT; /* unless it goes on with another transport */
     return bench_ctl_send(s->ctl, json_pack("{s:s}", "op", "aborted"), err);
 }

@@ -71,7 +71,10 @@ enum bench_exit bench_server(const struct bench_params *params, const char *addr
 
     if (listen_on(address, port, &listener, &err) < 0) {
         fprintf(stderr, "rdma_migrate_bench: %s%s\n", err.msg,
-                err.code == -EADDRINUSE ? "; --port takes another one" : "");
+                err.code == -EADDRINUSE    ? "; --port takes another one"
+                : err.code != -EADDRNOTAVAIL ? ""
+                : params->loopback ? "; --loopback takes an address of this host, or none"
+                                   : "; --bind takes an address of this host");
         return BENCH_CONNECT;
     }
     announce(listener, address, port_fd);

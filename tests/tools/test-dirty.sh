@@ -51,4 +51,10 @@ said "$scratch/err" 'did not converge in 1000 ms|not through in 1000 ms'
 # a link that is too slow for a guest that writes nothing
 expect 7 --loopback -s 32M --transport=tcp --max-bandwidth 10 --time-limit 1
 said "$scratch/err" 'the RAM was not through in 1000 ms: [0-9.]+ MiB are left; give it more time or more bandwidth'
+# the server ends as its client does
+start_server --once
+expect 7 -s 32M --transport=tcp --max-bandwidth 10 --time-limit 1 -p "$port" 127.0.0.1
+end_server
+[ "$status" -eq 7 ] || fault "the server of a client that gave up in time ended with $status"
+said "$scratch/server.err" 'was not through'
 verdict "with$ran"

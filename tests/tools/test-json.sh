@@ -119,6 +119,8 @@ RMIG_TRANSPORT_DIR=$scratch streamed 3 'start run final' --loopback -s 4M --tran
 # no session at all
 streamed 2 'final' --loopback --ram "$scratch/none"
 streamed 2 'final' --loopback -s 4K --json="$scratch/none/file"
+expect 2 --loopback --ram "$scratch/none" --json="$scratch/nothing"
+[ ! -e "$scratch/nothing" ] || fault "a --json without an object in it"
 status=0
 bench --loopback -s 4K --transport=tcp --json-stream >/dev/full 2>"$scratch/err" || status=$?
 [ "$status" -eq 2 ] || fault "a full standard output: exit status $status, not 2"
