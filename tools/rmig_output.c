@@ -65,12 +65,24 @@ static int check_replace(const struct output *output, struct rmig_err *err)
     return path_error(output->path, err);
 }
 
+static int open_in_place(struct output *output, int fd, struct rmig_err *err)
+{
+    output->in_place = true;
+    output->fd = fd;
+    return fd < 0 ? path_error(output->path, err) : 0;
+}
+
 int output_open(struct output *output, const char *path, struct rmig_err *err)
 {
-    int len = folder_length(path);
     struct stat st;
+    int len;
 
     *output = (struct output){.path = path, .fd = -1};
+    if (!strcmp(path, "-"))
+        return open_in_place(output, fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0), err);
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, output->real))
+        output->path = path = output->real;
+    len = folder_length(path);
     if (!path[len] || snprintf(output->temp, sizeof(output->temp), "%.*s.rmig.XXXXXX", len, path) >=
                           (int)sizeof(output->temp))
         return rmig_err_set(err, -EINVAL, "'%.180s' is not the name of a file", path);
@@ -85,9 +97,15 @@ int output_open(struct output *output, const char *path, struct rmig_err *err)
 
         return rc < 0 ? rc : open_hidden(output, err);
     }
-    output->in_place = true;
-    output->fd = open(path, O_WRONLY | O_CLOEXEC);
-    return output->fd < 0 ? path_error(path, err) : 0;
+    return open_in_place(output, open(path, O_WRONLY | O_CLOEXEC), err);
+}
+
+bool output_is_standard(const struct output *output)
+{
+    struct stat ours, standard;
+
+    return fstat(output->fd, &ours) == 0 && fstat(STDOUT_FILENO, &standard) == 0 &&
+           ours.st_dev == standard.st_dev && ours.st_ino == standard.st_ino;
 }
 
 /* From nameless to a name beside the last one. */

@@ -7,7 +7,8 @@
 #include <rmig/error.h>
 
 struct output {
-    const char *path;
+    const char *path; /* at the end of the links that it was given by */
+    char real[4096];
     int fd;          /* -1: not open */
     bool in_place;   /* a device or pipe: there is nothing to hide */
     char temp[4096]; /* name of what is not whole yet; empty where the system needs none */
@@ -15,10 +16,14 @@ struct output {
 
 /**
  * Open for writing, in the folder of path. Where the file system can, what is written has no name
- * before output_publish(), so that nothing is left even if the program is killed.
+ * before output_publish(), so that nothing is left even if the program is killed. A link stays one: the
+ * file that it is about is replaced. "-" is standard output.
  * Requires: path outlives it. Returns: 0; -EISDIR, -EACCES and others of open(2).
  */
 int output_open(struct output *output, const char *path, struct rmig_err *err);
+
+/** Is it what standard output is? Then that is no place for anything else. */
+bool output_is_standard(const struct output *output);
 
 /** Give it its name, in place of any file of that name; sync: on disk first. Returns: 0; -errno. */
 int output_publish(struct output *output, bool sync, struct rmig_err *err);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/bench_units.h"
 #include "tools/rmig_ram.h"
@@ -196,6 +197,19 @@ static enum cmd_exit move(struct receive *r, struct rmig_err *err)
     return rc < 0 ? CMD_TRANSFER : CMD_OK;
 }
 
+/* The stream may go there, alone. */
+static int check_standard_output(struct receive *r, struct rmig_err *err)
+{
+    r->report.to_stderr = output_is_standard(&r->store.output);
+    if (r->report.to_stderr && isatty(STDOUT_FILENO))
+        return rmig_err_set(err, -EINVAL, "--output=%.120s: a terminal takes no stream; lead it to a file or pipe",
+                            r->file);
+    if (r->report.to_stderr && r->common.json && !r->common.json_file[0])
+        return rmig_err_set(err, -EINVAL, "--json and --output both go to standard output: --json=FILE takes it "
+                            "elsewhere");
+    return 0;
+}
+
 static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
 {
     struct rmig_uri uri;
@@ -209,6 +223,8 @@ static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
         rc = cmd_check_rdma(&r->common.link, (const char *const[]){r->uri, NULL}, err);
     if (rc == 0)
         rc = store_open(&r->store, r->file, err);
+    if (rc == 0)
+        rc = check_standard_output(r, err);
     if (rc == 0 && r->image)
         rc = output_open(&r->image_output, r->image, err);
     if (rc == 0 && r->image && r->image_output.in_place)

@@ -124,7 +124,7 @@ static void summary(const struct report *r, const struct guest_ram *ram, uint64_
 
     if (zero_pages)
         snprintf(share, sizeof(share), ", %.1f %% of it zero", zero < 100 ? zero : 100);
-    printf("%s: %u RAM blocks, %s%s; %zu bytes of device state; %s\n",
+    fprintf(r->to_stderr ? stderr : stdout, "%s: %u RAM blocks, %s%s; %zu bytes of device state; %s\n",
            ram->machine[0] ? ram->machine : "guest", ram->nblocks,
            bench_format_size(size, sizeof(size), stats->total_ram_bytes), share, ram->tail_bytes,
            bench_format_ns(time, sizeof(time), total_ns));

@@ -13,7 +13,8 @@
 struct report {
     const char *command;
     const struct cmd_common *common;
-    bool bar; /* standard error is a terminal */
+    bool bar;        /* standard error is a terminal */
+    bool to_stderr;  /* standard output is for something else */
     bool dirty_line;
     bool ended;
     uint64_t began_ns, shown_ns, shown_pages;

@@ -51,6 +51,7 @@ tried 5 'exit status 7' send guest 'exec:exit 7'
 # whole or not at all, and in place of what is there only then
 echo precious >new
 head -c 5000 guest >short
+tried 5 'file:.*short ended after 5000' receive file:short -o new
 tried 5 'ended after 5000' send short file:new
 tried 5 '' relay file:short file:new
 # a command that fails has not sent a guest, whatever came
@@ -60,6 +61,17 @@ grep -qx precious kept || fault "a command that failed wrote over a file"
 # what can be known at the start is said then
 long=$(printf '%0250d' 0)
 tried 0 '' receive file:guest -o "$long"
+# standard output, where nothing else goes then; a link stays one
+tried 0 'RAM blocks' receive file:guest -o -
+mv out stored
+cmp -s stored "$long" || fault "what is stored on standard output is not what a file gets"
+tried 2 '--json and --output both go to standard output' receive file:guest -o - --json
+ln -s "$long" led
+echo precious >"$long"
+tried 0 '' receive file:guest -o led
+if [ ! -L led ] || ! cmp -s stored "$long"; then
+    fault "a link to a file was not followed"
+fi
 tried 2 'File name too long' receive file:guest -o "x$long$long"
 tried 2 'ram-image=/dev/null: .*regular file' receive file:guest -o new2 --ram-image=/dev/null
 tried 2 'Not a directory' send guest/x unix:nowhere
