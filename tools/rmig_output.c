@@ -156,6 +156,13 @@ int output_sync(const struct output *output, struct rmig_err *err)
     return path_error(output->path, err);
 }
 
+int output_flush(const struct output *output, struct rmig_err *err)
+{
+    int fd = fcntl(output->fd, F_DUPFD_CLOEXEC, 0);
+
+    return fd < 0 || close(fd) < 0 ? path_error(output->path, err) : 0;
+}
+
 int output_publish(struct output *output, bool sync, struct rmig_err *err)
 {
     int rc = sync ? output_sync(output, err) : 0;

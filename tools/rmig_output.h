@@ -31,6 +31,9 @@ int output_publish(struct output *output, bool sync, struct rmig_err *err);
 /** Have what was written on disk, where that can be. Returns: 0; -errno. */
 int output_sync(const struct output *output, struct rmig_err *err);
 
+/** Have it taken as far as a close(2) takes it: NFS says only then what found no room. Returns: 0; -errno. */
+int output_flush(const struct output *output, struct rmig_err *err);
+
 /** Take back what was published. */
 void output_withdraw(const struct output *output);
 

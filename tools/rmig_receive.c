@@ -101,8 +101,8 @@ static int put_image(struct receive *r, struct rmig_err *err)
 
     if (rc < 0)
         rmig_err_prefix(err, "--ram-image=%.120s", r->image);
-    else if (r->sync)
-        rc = output_sync(&r->image_output, err);
+    else
+        rc = r->sync ? output_sync(&r->image_output, err) : output_flush(&r->image_output, err);
     return rc;
 }
 
