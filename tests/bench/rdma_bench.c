@@ -133,10 +133,21 @@ static double median(double took_s[SCATTER_PASSES])
     return took_s[SCATTER_PASSES / 2];
 }
 
+/* How many pages apart. Else the same ones would be marked again and again, and few be moved. */
+static uint64_t stride_pages(uint64_t npages)
+{
+    if (npages > ram.len_bytes / PAGE / 2) {
+        fprintf(stderr, "rdma_bench: %" PRIu64 " pages have no room between them in %" PRIu64 " MiB of RAM\n", npages,
+                ram.len_bytes >> 20);
+        exit(EXIT_FAILURE);
+    }
+    return ram.len_bytes / PAGE / npages;
+}
+
 /* As a late round has them: each page once, none beside another. */
 static void mark_scattered(struct rmig_save *save, uint64_t npages)
 {
-    uint64_t each = ram.blocks[0].len_bytes / PAGE, stride = ram.len_bytes / PAGE / npages;
+    uint64_t each = ram.blocks[0].len_bytes / PAGE, stride = stride_pages(npages);
 
     for (uint64_t i = 0; i < npages; i++) {
         uint64_t page = i * stride;
@@ -309,7 +320,7 @@ static void raw_copy(void)
 static double write_scattered(pid_t pid, uintptr_t base, uint64_t npages)
 {
     struct iovec local[SCATTER_IOVECS], remote[SCATTER_IOVECS];
-    uint64_t stride = ram.len_bytes / PAGE / npages * PAGE;
+    uint64_t stride = stride_pages(npages) * PAGE;
     double began = now_s();
     unsigned n = 0;
 
