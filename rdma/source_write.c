@@ -24,9 +24,10 @@
  * A destination hears nothing of writes: what is queued and in flight has to be through before its
  * idle time is over. A quarter and an eighth of that time at most are spent on them, which leaves as
  * much for a link that becomes slower. And the caller, who limits the time and shows the rate, is to
- * be back several times a second. Until the rate is known half of the most bytes is queued and in
- * flight; it is measured anew every so often.
+ * be back several times a second. Until the rate is known two chunks are queued and in flight; it
+ * is measured anew every so often.
  */
+#define UNKNOWN_BYTES (2 * RMIG_WIRE_CHUNK_BYTES)
 #define QUEUE_MOST_MS 250u
 #define QUEUE_TIME_PART 4u
 #define FLIGHT_MOST_MS 125u
@@ -62,7 +63,7 @@ static void measure(struct rmig_rdma_source *source, uint64_t len_bytes)
 static uint64_t paced_bytes(const struct rmig_rdma_source *source, uint64_t ms, uint64_t most_bytes)
 {
     if (source->bytes_per_s == 0)
-        return most_bytes / 2;
+        return rmig_min_u64(most_bytes, UNKNOWN_BYTES);
     return rmig_min_u64(rmig_max_u64(source->bytes_per_s / 1000 * ms, RMIG_WIRE_CHUNK_BYTES),
                         most_bytes);
 }
