@@ -141,10 +141,11 @@ static bool is_ours(int code)
            code == -ENODEV;
 }
 
-/* RDMA cannot be had here, as is seen only when a source asks for it. That one comes again, by tcp. */
-static bool goes_on_by_tcp(struct rmig_dest *d, int code, bool connected)
+/* RDMA cannot be had here, as is seen only when a source asks for it, or for all RAM to be pinned. That one comes
+ * again, by tcp. */
+static bool goes_on_by_tcp(struct rmig_dest *d, int code)
 {
-    return code != -ECANCELED && !connected && rmig_link_leave_transport(&d->link);
+    return code != -ECANCELED && rmig_link_leave_transport(&d->link);
 }
 
 /* Until one source has put all of its guest here. Strangers that put nothing are sent away. */
@@ -167,7 +168,7 @@ static int take_guest(struct rmig_dest *d, struct rmig_err *err)
             return 0;
         if (connected)
             rmig_switchover_refuse(&d->link, &why);
-        if (d->listed || (is_ours(rc) && !goes_on_by_tcp(d, rc, connected)) || !rmig_link_listens(&d->link) ||
+        if (d->listed || (is_ours(rc) && !goes_on_by_tcp(d, rc)) || !rmig_link_listens(&d->link) ||
             (!connected && rmig_now_ns() >= deadline_ns))
             return rmig_err_set(err, rc, "%s", why.msg);
         rmig_log(RMIG_LOG_WARNING, "destination: a connection came to nothing: %s", why.msg);
