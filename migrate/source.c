@@ -227,6 +227,7 @@ static int open_move(struct rmig_source *s, struct rmig_err *err)
         return rmig_err_set(err, rc, "%s", why.msg);
     status = rmig_move_lock_status(&s->move);
     status->transport = s->link.name;
+    status->remaining_bytes = status->total_ram_bytes;
     status->setup_ns = rmig_now_ns() - s->move.began_ns;
     rmig_move_unlock_status(&s->move);
     return 0;
