@@ -317,9 +317,10 @@ int rmig_save_section(struct rmig_save *save, const char *name, uint32_t instanc
 static int put_end(struct rmig_save *save, const void *description, size_t len_bytes,
                    struct rmig_err *err)
 {
-    save->handed_over = true;
+    save->handed_over = rmig_hook_attached(save->out); /* a transport's write that failed may have come through */
     rmig_out_put_u8(save->out, RMIG_SECTION_EOF);
     if (rmig_out_flush(save->out) == 0) {
+        save->handed_over = true;
         rmig_out_put_u8(save->out, RMIG_SECTION_VMDESCRIPTION);
         rmig_out_put_be32(save->out, (uint32_t)len_bytes);
         rmig_out_put_buffer(save->out, description, len_bytes);

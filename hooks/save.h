@@ -31,7 +31,7 @@ struct rmig_save {
     struct rmig_blocks blocks;
     struct rmig_save_opts opts;
     enum rmig_save_phase phase;
-    bool handed_over; /* the end of sections was put */
+    bool handed_over; /* the end of sections may have come through */
     bool ram_is_zero; /* the destination's, before the first pass */
     struct rmig_err first_error; /* code 0: none; later calls answer with it */
     struct rmig_ram_stats stats;

@@ -200,7 +200,7 @@ RMIG_MUST_CHECK int rmig_save_tail(struct rmig_save *save, const void *data, siz
 /**
  * rmig_save_handed_over - may the other side have taken the guest?
  *
- * Whatever fails once rmig_save_end() or rmig_save_tail() has put the end of sections, a timeout say, the
+ * Whatever fails once rmig_save_end() or rmig_save_tail() has sent the end of sections, a timeout say, the
  * other side may have all that it needs, unless it says that it failed.
  *
  * Returns: true from then on.

@@ -377,8 +377,12 @@ END_TEST
 
 /* --- failure of the channel ------------------------------------------------------------------- */
 
-/* A whole move; len_p receives the bytes written. */
-static int whole_save(size_t fail_after, size_t *len_p, struct rmig_err *e)
+struct written {
+    size_t len_bytes, eof_end_bytes; /* of a whole move: where the message with the end of sections ends */
+    bool handed_over;
+};
+
+static int whole_save(size_t fail_after, struct written *written_p, struct rmig_err *e)
 {
     static const struct rmig_save_opts opts = {.window_ms = 1};
     struct messages to;
@@ -400,32 +404,44 @@ static int whole_save(size_t fail_after, size_t *len_p, struct rmig_err *e)
         rc = rmig_save_section(s, "device", 0, 1, "state", 5, e);
     if (rc == 0)
         rc = rmig_save_end(s, e);
+    written_p->handed_over = rmig_save_handed_over(s);
     rmig_save_free(s);
     ck_assert_int_eq(rmig_out_close(o, NULL), rc);
-    *len_p = to.len;
+    written_p->len_bytes = to.len;
+    written_p->eof_end_bytes = rc == 0 ? to.ends[to.count - 2] : 0;
     messages_release(&to);
     return rc;
 }
 
+static void assert_cut(size_t n, const struct written *whole)
+{
+    struct rmig_err e = RMIG_ERR_INIT;
+    struct written part;
+
+    ck_assert_int_eq(whole_save(n, &part, &e), -EPIPE);
+    ck_assert_uint_le(part.len_bytes, n);
+    ck_assert_int_eq(e.code, -EPIPE);
+    ck_assert_str_eq(e.msg, "messages: told to fail");
+    ck_assert_int_eq(part.handed_over, n >= whole->eof_end_bytes);
+}
+
 START_TEST(channel__failure_at_any_write_leaves_the_guest)
 {
+    struct written whole;
     struct guest copy;
-    size_t all, len;
 
     guest_init(&guest, 2, 16 * RMIG_PAGE_BYTES);
     guest_init(&copy, 2, 16 * RMIG_PAGE_BYTES);
     guest_fill_mixed(&guest, 1);
     guest_fill_mixed(&copy, 1);
-    ck_assert_int_eq(whole_save(SIZE_MAX, &all, &err), 0);
-    ck_assert_uint_gt(all, 10 * RMIG_PAGE_BYTES);
-    for (size_t n = 0; n < all; n += 997) {
-        struct rmig_err e = RMIG_ERR_INIT;
-
-        ck_assert_int_eq(whole_save(n, &len, &e), -EPIPE);
-        ck_assert_uint_le(len, n);
-        ck_assert_int_eq(e.code, -EPIPE);
-        ck_assert_str_eq(e.msg, "messages: told to fail");
-    }
+    ck_assert_int_eq(whole_save(SIZE_MAX, &whole, &err), 0);
+    ck_assert_uint_gt(whole.len_bytes, 10 * RMIG_PAGE_BYTES);
+    ck_assert(whole.handed_over);
+    for (size_t n = 0; n < whole.len_bytes; n += 997)
+        assert_cut(n, &whole);
+    /* that the write with the end of sections failed says that this did not come through */
+    assert_cut(whole.eof_end_bytes - 1, &whole);
+    assert_cut(whole.eof_end_bytes, &whole);
     guest_assert_equal(&guest, &copy);
     guest_release(&copy);
 }
