@@ -204,8 +204,8 @@ const char *cmd_uri_file(const char *text, struct rmig_uri *uri_p)
 
 enum cmd_exit cmd_link_status(const struct link *link, int rc)
 {
-    if (rc == -EINVAL || rc == -ENAMETOOLONG || link->uri.kind == RMIG_URI_FILE)
-        return CMD_USAGE;
+    if (((rc == -EINVAL || rc == -ENAMETOOLONG) && !link->plugin) || link->uri.kind == RMIG_URI_FILE)
+        return CMD_USAGE; /* a device may answer EINVAL, too */
     if (link->uri.kind != RMIG_URI_RDMA)
         return CMD_CONNECT;
     switch (rc) {
