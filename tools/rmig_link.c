@@ -252,18 +252,7 @@ bool link_peer_has_failed(const struct link *link, int rc)
 {
     if (link->uri.kind == RMIG_URI_FILE) /* it has its name only when all went well */
         return true;
-    switch (rc) {
-    case -EREMOTEIO:
-    case -EPROTO:
-    case -ECHILD: /* a command */
-    case -ECONNRESET:
-    case -EPIPE:
-        return true;
-    case -EIO: /* a stream that ended; of RDMA also a peer that cannot be reached */
-        return !link->conn;
-    default:
-        return false;
-    }
+    return rc == -EREMOTEIO || rc == -ECONNABORTED; /* it said so, on the return path or over RDMA */
 }
 
 uint32_t link_window_ms(const struct link *link)

@@ -57,8 +57,8 @@ int link_accept(struct link *link, struct rmig_err *err);
 int link_only_one(struct link *link, struct rmig_err *err);
 
 /**
- * Source: by the error rc of a move, has the other side ended, or said that it failed? One that was not heard of in
- * time, or was given up here, may go on.
+ * Source: by the error rc of a move, has the other side said that it failed? One that was not heard of in time, or
+ * has hung up, may have been given all that it needs: a connection that is cut looks the same from here.
  */
 bool link_peer_has_failed(const struct link *link, int rc);
 

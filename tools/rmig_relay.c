@@ -4,9 +4,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "tools/bench_units.h"
@@ -56,7 +58,8 @@ struct relay {
     uint64_t sections; /* to be sent by the next pass */
     bool news;         /* the pass under way, or the last one, had something to send */
     bool taken;        /* the destination has said that it has all of it */
-    bool doubt;        /* it has not, but may still take it */
+    bool refused;      /* it has not, once the guest was stopped */
+    bool doubt;        /* nor has it said that it failed */
     bool placed;       /* the guest is stopped, all of its RAM has come */
     struct rmig_err out_err;
 };
@@ -314,11 +317,51 @@ static int tail(void *opaque, const void *data, size_t len_bytes, struct rmig_er
     if (rc == 0)
         rc = link_finish(&r->out, err);
     r->taken = rc == 0;
+    r->refused = rc < 0;
     r->doubt = rc < 0 && rmig_save_handed_over(r->save) && !link_peer_has_failed(&r->out, rc);
     return rc == 0 ? 0 : rmig_err_prefix(err, "%.60s", r->out_uri);
 }
 
 /* --- the move --------------------------------------------------------------------------------- */
+
+/*
+ * A source that waits for an answer runs its guest on once it is let go; while a destination that is silent may still
+ * take it, it is not: until it hangs up by itself, or we are told to end.
+ */
+static void hold_source(struct relay *r, const struct rmig_err *why)
+{
+    struct pollfd polls[] = {{.fd = rmig_in_fd(r->in.in), .events = POLLRDHUP},
+                             {.fd = rmig_cancel_fd(r->common.link.cancel), .events = POLLIN}};
+    char text[RMIG_ERR_MSG_BYTES + 160];
+    struct stat st;
+
+    if (fstat(polls[0].fd, &st) < 0 || !S_ISSOCK(st.st_mode) || poll(polls, 2, 0) != 0)
+        return;
+    snprintf(text, sizeof(text), "%s; the source is kept waiting: end the destination, then this program, and the guest "
+             "runs on at the source; or end the source", why->msg);
+    report_note(&r->report, text);
+    while (poll(polls, 2, -1) < 0 && errno == EINTR && !rmig_cancel_triggered(r->common.link.cancel))
+        continue;
+}
+
+/* Of two sides that failed the one that did so first has the reason; the other was cancelled. A command that was
+ * written to says by its end why it failed. */
+static int find_reason(struct relay *r, struct rmig_err *err)
+{
+    struct rmig_err out_err = RMIG_ERR_INIT;
+
+    if (r->stage != STAGE_NONE)
+        rmig_cancel_trigger(r->common.link.cancel);
+    (void)join_sender(r, &out_err);
+    if (out_err.code < 0 && err->code == -ECANCELED)
+        *err = out_err;
+    if (err->code == -ECANCELED || (out_err.code == 0 && !r->refused))
+        return err->code;
+    rmig_save_free(r->save); /* it reads what the command is to end with */
+    r->save = NULL;
+    link_explain(&r->out, err);
+    return err->code;
+}
 
 static int pass_on(struct relay *r, struct rmig_err *err)
 {
@@ -342,31 +385,21 @@ static int pass_on(struct relay *r, struct rmig_err *err)
     if (rc == 0)
         rc = rmig_load_run(load, err);
     rmig_load_free(load);
+    if (rc < 0)
+        rc = find_reason(r, err);
+    if (rc == -ETIMEDOUT && r->doubt)
+        hold_source(r, err);
     if (rc == 0)
         rc = link_finish(&r->in, err);
     if (rc < 0 && r->taken)
         rmig_err_prefix(err, "the destination has taken the guest, and the source does not know: do not let it run "
                         "there");
     else if (rc < 0 && r->doubt)
-        rmig_err_prefix(err, "the destination may still take the guest: end it before the guest runs on at the source");
+        rmig_err_prefix(err, "the destination may have taken the guest: end it before the guest runs on at the source, "
+                        "which one with return-path has it do by itself");
     else if (rc < 0 && rc != -ECANCELED && r->placed)
         rmig_err_prefix(err, "the destination has not taken the guest, and may say why; the source has it, "
                         "there cont has it run on");
-    return rc;
-}
-
-/* Of two sides that failed the one that did so first has the reason; the other was cancelled. */
-static int end_of(struct relay *r, int rc, struct rmig_err *err)
-{
-    struct rmig_err out_err = RMIG_ERR_INIT;
-
-    if (rc == 0)
-        return 0;
-    if (r->stage != STAGE_NONE)
-        rmig_cancel_trigger(r->common.link.cancel);
-    (void)join_sender(r, &out_err);
-    if (out_err.code < 0 && rc == -ECANCELED && out_err.code != -ECANCELED)
-        *err = out_err;
     return rc;
 }
 
@@ -376,12 +409,12 @@ static enum cmd_exit move(struct relay *r, struct rmig_err *err)
 
     if (rc < 0)
         return rc == -ECANCELED ? CMD_TRANSFER : CMD_CONNECT;
-    rc = link_connect(&r->out, err);
+    rc = r->out.out ? 0 : link_connect(&r->out, err);
     if (rc < 0)
         return cmd_link_status(&r->out, rc);
     report_note(&r->report, "source and destination are there");
     report_begin(&r->report);
-    rc = end_of(r, pass_on(r, err), err);
+    rc = pass_on(r, err);
     report_end(&r->report, rc == 0 ? &r->ram : NULL, err);
     return rc < 0 ? CMD_TRANSFER : CMD_OK;
 }
@@ -401,6 +434,8 @@ static enum cmd_exit prepare(struct relay *r, struct rmig_err *err)
     if (rc < 0)
         return CMD_USAGE;
     rc = link_init(&r->out, r->out_uri, &r->out_opts, err);
+    if (rc == 0 && r->out.uri.kind == RMIG_URI_FILE)
+        rc = link_connect(&r->out, err); /* a source is not to find out that it cannot be written */
     if (rc < 0)
         return cmd_link_status(&r->out, rc);
     rc = link_init(&r->in, r->in_uri, &r->common.link, err);

@@ -116,7 +116,7 @@ static enum cmd_exit move(struct send *s, struct rmig_err *err)
     if (rc < 0 && rc != -ECANCELED)
         link_explain(&s->link, err);
     if (rc < 0 && given && !link_peer_has_failed(&s->link, rc))
-        rmig_err_prefix(err, "the destination may still take the guest: end it before the guest runs elsewhere");
+        rmig_err_prefix(err, "the destination may have taken the guest: end it before the guest runs elsewhere");
     else if (rc < 0 && rc != -ECANCELED)
         rmig_err_prefix(err, "the destination has not taken the guest, and may say why");
     report_end(&s->report, rc == 0 ? &s->ram : NULL, err);

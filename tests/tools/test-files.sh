@@ -38,6 +38,7 @@ tried 2 '--json: no/such: No such file' receive file:guest -o new --json=no/such
 tried 2 '--json: no/such: No such file' send guest file:new --json=no/such
 tried 4 'No such file' send guest unix:nowhere
 tried 4 'No such file' receive unix:no/such -o new
+tried 2 'no/such: No such file' relay unix:nobody file:no/such
 tried 2 '--gid-index: of which --device' receive file:guest -o new -x 7
 tried 2 '--ib-port: of which --device' send guest file:new -i 2
 tried 2 '--device is for RDMA' receive file:guest -o new -d fab0
@@ -82,13 +83,13 @@ grep -q '"ok": false' failed || fault "--json of a destination that is not there
 # what fails when the other side has taken the guest is said to
 tried 5 'the destination has taken the guest' relay 'exec:cat guest; exit 3' file:reached
 grep -qx precious new || fault "a move that failed wrote over a file"
-# one that was sent everything and says nothing may have it; one that hangs up without a word has not
+# one that was sent everything and says nothing may have it, and so may one that hangs up
 cat >silent.py <<'END'
 import socket
 server = socket.socket(socket.AF_UNIX)
 server.bind("silent")
 server.listen(1)
-for most in (1 << 30, 1 << 30, 1000):
+for most in (1 << 30, 1 << 30, 1 << 30, 1000):
     peer, _ = server.accept()
     while most > 0 and (data := peer.recv(1000)):
         most -= len(data)
@@ -96,11 +97,28 @@ for most in (1 << 30, 1 << 30, 1000):
 END
 "$python" silent.py &
 until [ -S silent ]; do sleep 0.05; done
-tried 5 'destination may still take the guest: .*nothing received for 1000 ms' send guest unix:silent --progress-deadline=1
-tried 5 'may still take the guest: end it before the guest runs on' relay file:guest unix:silent --progress-deadline=1
-tried 5 'destination has not taken the guest' send guest unix:silent
+tried 5 'destination may have taken the guest: .*nothing received for 1000 ms' send guest unix:silent --progress-deadline=1
+tried 5 'may have taken the guest: end it before the guest runs on' relay file:guest unix:silent --progress-deadline=1
+# a source that waits for an answer is not let go while it may have it
+"$abs_top_builddir/run" rmig relay unix:in unix:silent --progress-deadline=1 >out 2>relayed &
+relay=$!
+pids="$pids $relay"
+until [ -S in ]; do sleep 0.05; done
+"$abs_top_builddir/run" rmig send guest unix:in >out 2>said &
+sender=$!
+pids="$pids $sender"
+wait_line relayed 'nothing received for 1000 ms.*the source is kept waiting: end the destination'
+kill -0 "$sender" || fault "a source was let go while the destination may have the guest: $(cat said)"
+kill -INT "$relay"
+status=0
+wait "$relay" || status=$?
+[ "$status" -eq 5 ] || fault "a relay in doubt that was told to end: status $status"
+wait "$sender" && fault "a guest that nobody acknowledged was sent"
+said said 'may have taken the guest'
+tried 5 'destination may have taken the guest: .*(ended after|reset by peer)' send guest unix:silent
 tried 5 'destination has not taken the guest.*No space left' send guest file:/dev/full
-tried 5 'destination has not taken the guest.*exit status 7' send guest 'exec:cat >/dev/null; exit 7'
+tried 5 'destination may have taken the guest.*exit status 7' send guest 'exec:cat >/dev/null; exit 7'
+tried 5 'destination may have taken the guest.*exit status 7' relay file:guest 'exec:cat >/dev/null; exit 7'
 wait
 tried 0 '' send guest file:new
 tried 0 '' receive file:new -o again
