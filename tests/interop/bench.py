@@ -76,10 +76,10 @@ class Bench:
         self.processes.append(qemu)
         return qemu
 
-    def rmig(self, *args):
+    def rmig(self, *args, **environment):
         """Start the tool; returns once it listens, where it does."""
         self.count += 1
-        tool = Tool(self, [os.path.join(self.options.build, "run"), "rmig", *args])
+        tool = Tool(self, [os.path.join(self.options.build, "run"), "rmig", *args], environment)
         self.processes.append(tool)
         if args[0] in ("receive", "relay") and not args[1].startswith(("exec", "file")):
             tool.wait_for("listening", "waiting")
@@ -102,12 +102,14 @@ class Bench:
 class Tool:
     """One run of rmig."""
 
-    def __init__(self, bench, command):
+    def __init__(self, bench, command, environment):
         self.log = bench.file(f"rmig{bench.count}.log")
+        if bench.trace:
+            environment = {**environment, "RDMA_FABRIC_TRACE": bench.trace}
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-                env={**os.environ, **({"RDMA_FABRIC_TRACE": bench.trace} if bench.trace else {})})
+                env={**os.environ, **environment})
 
     def messages(self):
         with open(self.log, encoding="utf-8", errors="replace") as log:

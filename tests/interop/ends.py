@@ -190,9 +190,12 @@ def send_ends(bench, kind, victim, how):
     """rmig or its destination ends while pages are on their way."""
     (stream, _), uri = big_store(bench), bench.uri(kind)
     dest = bench.qemu("q35", "-incoming", uri, mem_mib=SEND_RAM_MIB)
-    tool = bench.rmig("send", stream, uri)
+    # so that it cannot be over: a TCP connection is there without its process, one of RDMA is made slow
+    if kind != "rdma":
+        dest.process.send_signal(signal.SIGSTOP)
+    tool = bench.rmig("send", stream, uri, RDMA_FABRIC_RATE="1G")
     tool.wait_for("the destination is there")
-    dest.process.send_signal(signal.SIGSTOP)  # so that it cannot be over
+    dest.process.send_signal(signal.SIGSTOP)
     time.sleep(0.2)
     process = tool.process if victim == "rmig" else dest.process
     process.send_signal(signal.SIGKILL if how == "kill" else signal.SIGTERM)
@@ -270,7 +273,7 @@ def dest_ends(bench, kind):
     dest = bench.qemu("q35", "-incoming", uri)
     if kind != "rdma":  # a kernel accepts connections for a process that stands still
         os.kill(dest.process.pid, signal.SIGSTOP)
-    tool = bench.rmig("send", stream, uri)
+    tool = bench.rmig("send", stream, uri, RDMA_FABRIC_RATE="20M")
     tool.wait_for("the destination is there")
     dest.process.kill()
     tool.end(5, PATIENCE_S)
