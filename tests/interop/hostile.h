@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <infiniband/verbs.h>
 #include <rdma/rdma_cma.h>
 
@@ -98,6 +99,7 @@ struct peer {
     struct rdma_event_channel *channel;
     struct rdma_cm_id *listener;
     const char *address;
+    pid_t rmig_pid;
     uint16_t port; /* rmig's where it listens, else ours */
     struct lane lanes[PEER_LANES_MAX];
     unsigned nlanes;

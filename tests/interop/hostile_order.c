@@ -2,6 +2,9 @@
 /* hostile_order.c -- messages of a hostile source where they are not allowed. */
 #include "tests/interop/hostile.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 /* Of type a, with a payload of b bytes that this type can have, first of all. */
 static void outside(struct peer *peer)
 {
@@ -27,19 +30,18 @@ static void inside(struct peer *peer)
     peer_say_on_ready(peer, (uint32_t)peer->hostile->a, 1, zeros, (uint32_t)peer->hostile->b);
 }
 
-/* One by one, and no READY is waited for. */
+/* No READY is waited for. rmig stands still meanwhile, or one might come between each two. */
 static void flood(struct peer *peer)
 {
-    struct bytes name = {0};
+    siginfo_t stopped;
 
     peer_connect(peer, 0);
     peer_file(peer, "HEADER START :0 20");
-    bytes_put(&name, "~1");
-    for (unsigned i = 0; peer_ok(peer) && i < 200 && !peer->failed_status; i++) {
-        peer_say(peer, RMIG_WIRE_QEMU_FILE, 1, name.data, 1);
-        peer_poll(peer);
-    }
-    bytes_release(&name);
+    if (kill(peer->rmig_pid, SIGSTOP) < 0 || waitid(P_PID, (id_t)peer->rmig_pid, &stopped, WSTOPPED) < 0)
+        peer_fail(peer, "rmig cannot be stopped");
+    for (unsigned i = 0; i < 3; i++)
+        peer_say(peer, RMIG_WIRE_QEMU_FILE, 1, "~", 1);
+    kill(peer->rmig_pid, SIGCONT);
 }
 
 static void exchange_again(struct peer *peer)

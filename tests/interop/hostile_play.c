@@ -137,6 +137,7 @@ static void start(struct peer *peer, struct rmig *rmig, enum hostile_role role,
         peer_fail(peer, "rmig cannot be started");
     else if (is_listening(role))
         peer->port = await_port(peer, rmig);
+    peer->rmig_pid = rmig->pid;
 }
 
 static void show(const struct peer *peer, const char *name, const struct rmig *rmig)
