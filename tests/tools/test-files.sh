@@ -84,14 +84,16 @@ grep -q '"ok": false' failed || fault "--json of a destination that is not there
 tried 5 'the destination has taken the guest' relay 'exec:cat guest; exit 3' file:reached
 grep -qx precious new || fault "a move that failed wrote over a file"
 # one that was sent everything and says nothing may have it, and so may one that hangs up
+tried 0 '' send guest file:sent
 cat >silent.py <<'END'
+import os
 import socket
 server = socket.socket(socket.AF_UNIX)
 server.bind("silent")
 server.listen(1)
-for most in (1 << 30, 1 << 30, 1 << 30, 1000):
+for most in (1 << 30, 1 << 30, 1 << 30, os.path.getsize("sent")):
     peer, _ = server.accept()
-    while most > 0 and (data := peer.recv(1000)):
+    while most > 0 and (data := peer.recv(min(most, 1000))):
         most -= len(data)
     peer.close()
 END
