@@ -15,6 +15,7 @@
 #include "tools/bench_device.h"
 #include "tools/bench_params.h"
 #include "tools/bench_server.h"
+#include "tools/standard.h"
 
 static struct rmig_cancel *stop; /* for the signal handler */
 
@@ -121,6 +122,8 @@ int main(int argc, char **argv)
     struct bench_params params;
     enum bench_exit status;
 
+    if (!standard_hold())
+        return BENCH_USAGE;
     bench_params_parse(&params, argc, argv);
     /* with --loopback the client does: a device that is open does not go along with a fork */
     if (!params.loopback && bench_device_check(&params, &err) < 0) {

@@ -7,6 +7,7 @@
 #include <rmig/rmig.h>
 
 #include "tools/rmig_cmd.h"
+#include "tools/standard.h"
 
 static struct rmig_cancel *stop; /* for the signal handler */
 
@@ -80,6 +81,8 @@ static enum cmd_exit run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (!standard_hold())
+        return CMD_USAGE;
     if (argc < 2) {
         usage(stderr);
         return CMD_USAGE;

@@ -32,6 +32,15 @@ tried 2 'FILE and URI name one file' send guest "file:$scratch/guest"
 tried 2 'FILE and --json name one file' inspect guest --json=guest
 [ ! -e new ] || fault "a file was made"
 
+# descriptors that are closed are not the next files: nothing that is printed goes into these
+"$abs_top_builddir/run" rmig send guest file:closed <&- >&- 2>&- || fault "without descriptors: status $?"
+"$abs_top_builddir/run" rmig send guest file:open >out 2>said </dev/null || fault "with descriptors: $(cat said)"
+cmp -s open closed || fault "what is printed is in a file where no descriptor is open"
+"$abs_top_builddir/run" rmig receive file:guest -o - <&- >&- 2>&- && fault "a closed standard output has a guest"
+"$abs_top_builddir/run" rdma_migrate_bench --loopback -s 4K --transport=tcp --json=closed <&- >&- 2>&-
+"$python" -c 'import json; json.load(open("closed"))' || fault "what is printed is in the JSON"
+rm -f closed
+
 # what cannot be used
 tried 2 'nowhere: open for reading: No such file' receive file:nowhere -o new
 tried 2 '--json: no/such: No such file' receive file:guest -o new --json=no/such
