@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/bench_units.h"
 #include "tools/rmig_ram.h"
+#include "tools/standard.h"
 
 enum key { KEY_MAX_RAM = 0x100, KEY_PIN_BUDGET, KEY_DEADLINE, KEY_PROGRESS_DEADLINE, KEY_JSON };
 
@@ -121,6 +123,8 @@ static error_t parse_json(int key, char *arg, struct argp_state *state)
     if (key != KEY_JSON)
         return ARGP_ERR_UNKNOWN;
     common->json = true;
+    if (arg && standard_is_path(STDOUT_FILENO, arg))
+        arg = NULL;
     text(state, "json", arg ? arg : "", common->json_file, sizeof(common->json_file));
     return 0;
 }
@@ -200,6 +204,45 @@ int cmd_check_rdma(const struct link_opts *opts, const char *const *uris, struct
 const char *cmd_uri_file(const char *text, struct rmig_uri *uri_p)
 {
     return rmig_uri_parse(text, uri_p, NULL) == 0 && uri_p->kind == RMIG_URI_FILE ? uri_p->path : NULL;
+}
+
+struct stream_place cmd_uri_place(const char *text, struct rmig_uri *uri_p)
+{
+    const char *path = cmd_uri_file(text, uri_p);
+    bool is_fd = !path && rmig_uri_parse(text, uri_p, NULL) == 0 && uri_p->kind == RMIG_URI_FD;
+
+    return (struct stream_place){text, path, is_fd ? uri_p->fd : -1};
+}
+
+/* A device gives nothing back, and a folder is refused elsewhere. */
+static bool goes_to(const char *path, const struct stat *st)
+{
+    struct stat other;
+
+    return path[0] && stat(path, &other) == 0 && !S_ISCHR(st->st_mode) && other.st_dev == st->st_dev &&
+           other.st_ino == st->st_ino;
+}
+
+int cmd_check_place(const struct cmd_common *common, const struct stream_place *place, bool *alone_p,
+                    struct rmig_err *err)
+{
+    bool standard, json_here;
+    struct stat st;
+
+    if ((place->path ? stat(place->path, &st) : fstat(place->fd, &st)) < 0)
+        return 0; /* whoever opens it says so */
+    standard = standard_is(STDOUT_FILENO, &st);
+    json_here = goes_to(common->json_file, &st) || (standard && common->json && !common->json_file[0]);
+    if (standard && isatty(STDOUT_FILENO))
+        return rmig_err_set(err, -EINVAL, "%.120s: a terminal takes no stream; lead it to a file or pipe", place->by);
+    if (standard_is(STDERR_FILENO, &st))
+        return rmig_err_set(err, -EINVAL, "%.120s: standard error goes there too, and is for messages: lead one of "
+                            "the two elsewhere", place->by);
+    if (json_here)
+        return rmig_err_set(err, -EINVAL, "%.120s and --json both go to %s: --json=FILE takes it elsewhere", place->by,
+                            standard ? "standard output" : common->json_file);
+    *alone_p = standard;
+    return 0;
 }
 
 enum cmd_exit cmd_link_status(const struct link *link, int rc)

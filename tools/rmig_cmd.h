@@ -62,6 +62,23 @@ int cmd_check_rdma(const struct link_opts *opts, const char *const *uris, struct
 int cmd_check_files(const struct cmd_common *common, const struct named_file *files, size_t nfiles,
                     struct rmig_err *err);
 
+/** Where a stream is written to. */
+struct stream_place {
+    const char *by;   /* the argument that says so */
+    const char *path; /* NULL: a descriptor */
+    int fd;           /* -1: neither */
+};
+
+/** Of a URI. uri_p: keeps the path. */
+struct stream_place cmd_uri_place(const char *text, struct rmig_uri *uri_p);
+
+/**
+ * Refuse what would get the stream and something else. *alone_p becomes true where the stream is all that standard
+ * output takes: what is printed has to go elsewhere. Requires: nothing is open yet. Returns: 0; -EINVAL.
+ */
+int cmd_check_place(const struct cmd_common *common, const struct stream_place *place, bool *alone_p,
+                    struct rmig_err *err);
+
 /** The path of a URI file:PATH, in uri_p; NULL for any other, a bad one too. */
 const char *cmd_uri_file(const char *text, struct rmig_uri *uri_p);
 

@@ -83,6 +83,7 @@ static enum cmd_exit say(const struct inspect *inspect, struct walk *walk)
 enum cmd_exit cmd_inspect(int argc, char **argv, struct rmig_cancel *cancel)
 {
     struct inspect inspect = {0};
+    struct named_file file = {.by = "FILE"};
     struct rmig_err err = RMIG_ERR_INIT;
     struct rmig_channel *ch = NULL;
     struct walk *walk;
@@ -92,7 +93,8 @@ enum cmd_exit cmd_inspect(int argc, char **argv, struct rmig_cancel *cancel)
     argp_err_exit_status = CMD_USAGE;
     argv[0] = (char[]){"rmig inspect"};
     argp_parse(&argp, argc, argv, 0, NULL, &inspect);
-    if (cmd_check_files(&inspect.common, &(struct named_file){"FILE", inspect.file, false}, 1, &err) < 0)
+    file.path = strcmp(inspect.file, "-") != 0 ? inspect.file : NULL;
+    if (cmd_check_files(&inspect.common, &file, 1, &err) < 0)
         return cmd_fail(name, CMD_USAGE, &err);
     if (store_open_channel(inspect.file, cancel, &ch, &err) < 0)
         return cmd_fail(name, CMD_USAGE, &err);

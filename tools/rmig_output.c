@@ -78,8 +78,6 @@ int output_open(struct output *output, const char *path, struct rmig_err *err)
     int len;
 
     *output = (struct output){.path = path, .fd = -1};
-    if (!strcmp(path, "-"))
-        return open_in_place(output, fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0), err);
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, output->real))
         output->path = path = output->real;
     len = folder_length(path);
@@ -100,12 +98,10 @@ int output_open(struct output *output, const char *path, struct rmig_err *err)
     return open_in_place(output, open(path, O_WRONLY | O_CLOEXEC), err);
 }
 
-bool output_is_standard(const struct output *output)
+int output_open_standard(struct output *output, struct rmig_err *err)
 {
-    struct stat ours, standard;
-
-    return fstat(output->fd, &ours) == 0 && fstat(STDOUT_FILENO, &standard) == 0 &&
-           ours.st_dev == standard.st_dev && ours.st_ino == standard.st_ino;
+    *output = (struct output){.path = "standard output"};
+    return open_in_place(output, fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), err);
 }
 
 /* From nameless to a name beside the last one. */

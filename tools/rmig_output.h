@@ -17,13 +17,13 @@ struct output {
 /**
  * Open for writing, in the folder of path. Where the file system can, what is written has no name
  * before output_publish(), so that nothing is left even if the program is killed. A link stays one: the
- * file that it is about is replaced. "-" is standard output.
+ * file that it is about is replaced.
  * Requires: path outlives it. Returns: 0; -EISDIR, -EACCES and others of open(2).
  */
 int output_open(struct output *output, const char *path, struct rmig_err *err);
 
-/** Is it what standard output is? Then that is no place for anything else. */
-bool output_is_standard(const struct output *output);
+/** Standard output as it is. Returns: 0; -errno. */
+int output_open_standard(struct output *output, struct rmig_err *err);
 
 /** Give it its name, in place of any file of that name; sync: on disk first. Returns: 0; -errno. */
 int output_publish(struct output *output, bool sync, struct rmig_err *err);

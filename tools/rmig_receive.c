@@ -197,24 +197,13 @@ static enum cmd_exit move(struct receive *r, struct rmig_err *err)
     return rc < 0 ? CMD_TRANSFER : CMD_OK;
 }
 
-/* The stream may go there, alone. */
-static int check_standard_output(struct receive *r, struct rmig_err *err)
-{
-    r->report.to_stderr = output_is_standard(&r->store.output);
-    if (r->report.to_stderr && isatty(STDOUT_FILENO))
-        return rmig_err_set(err, -EINVAL, "--output=%.120s: a terminal takes no stream; lead it to a file or pipe",
-                            r->file);
-    if (r->report.to_stderr && r->common.json && !r->common.json_file[0])
-        return rmig_err_set(err, -EINVAL, "--json and --output both go to standard output: --json=FILE takes it "
-                            "elsewhere");
-    return 0;
-}
-
 static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
 {
+    const char *path = strcmp(r->file, "-") != 0 ? r->file : NULL;
+    const struct stream_place place = {"--output", path, STDOUT_FILENO};
     struct rmig_uri uri;
     const struct named_file files[] = {{"URI", cmd_uri_file(r->uri, &uri), false},
-                                       {"--output", r->file, true},
+                                       {"--output", path, true},
                                        {"--ram-image", r->image, true}};
     uint16_t port = 0;
     int rc = cmd_check_files(&r->common, files, 3, err);
@@ -222,9 +211,9 @@ static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
     if (rc == 0)
         rc = cmd_check_rdma(&r->common.link, (const char *const[]){r->uri, NULL}, err);
     if (rc == 0)
-        rc = store_open(&r->store, r->file, err);
+        rc = cmd_check_place(&r->common, &place, &r->report.to_stderr, err);
     if (rc == 0)
-        rc = check_standard_output(r, err);
+        rc = store_open(&r->store, path, err);
     if (rc == 0 && r->image)
         rc = output_open(&r->image_output, r->image, err);
     if (rc == 0 && r->image && r->image_output.in_place)

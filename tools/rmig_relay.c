@@ -422,11 +422,14 @@ static enum cmd_exit move(struct relay *r, struct rmig_err *err)
 static enum cmd_exit prepare(struct relay *r, struct rmig_err *err)
 {
     struct rmig_uri in, out;
+    const struct stream_place place = cmd_uri_place(r->out_uri, &out);
     const struct named_file files[] = {{"IN-URI", cmd_uri_file(r->in_uri, &in), false},
-                                       {"OUT-URI", cmd_uri_file(r->out_uri, &out), true}};
+                                       {"OUT-URI", place.path, true}};
     uint16_t port = 0;
     int rc = cmd_check_files(&r->common, files, 2, err);
 
+    if (rc == 0)
+        rc = cmd_check_place(&r->common, &place, &r->report.to_stderr, err);
     if (rc == 0)
         rc = cmd_check_rdma(&r->common.link, (const char *const[]){r->in_uri, r->out_uri, NULL}, err);
     if (rc == 0 && r->out_opts.pin_all)

@@ -141,10 +141,13 @@ static enum cmd_exit prepare(struct send *s, struct rmig_err *err)
 {
     struct rmig_in *stored;
     struct rmig_uri uri;
-    const struct named_file files[] = {{"FILE", s->file, false},
-                                       {"URI", cmd_uri_file(s->uri, &uri), true}};
+    const struct stream_place place = cmd_uri_place(s->uri, &uri);
+    const struct named_file files[] = {{"FILE", strcmp(s->file, "-") != 0 ? s->file : NULL, false},
+                                       {"URI", place.path, true}};
     int rc = cmd_check_files(&s->common, files, 2, err);
 
+    if (rc == 0)
+        rc = cmd_check_place(&s->common, &place, &s->report.to_stderr, err);
     if (rc == 0)
         rc = cmd_check_rdma(&s->common.link, (const char *const[]){s->uri, NULL}, err);
     if (rc == 0)

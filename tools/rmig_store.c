@@ -18,7 +18,7 @@
 int store_open(struct store *store, const char *path, struct rmig_err *err)
 {
     *store = (struct store){0};
-    return output_open(&store->output, path, err);
+    return path ? output_open(&store->output, path, err) : output_open_standard(&store->output, err);
 }
 
 static int open_stream(struct store *store, struct rmig_cancel *cancel, struct rmig_err *err)

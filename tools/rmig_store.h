@@ -17,7 +17,7 @@ struct store {
     struct rmig_save *save;
 };
 
-/** Make sure that the file can be written. Returns: 0; -errno. */
+/** Make sure that the file can be written. path: NULL is standard output. Returns: 0; -errno. */
 int store_open(struct store *store, const char *path, struct rmig_err *err);
 
 /** Write the stream up to the end of RAM; sync: to disk. Requires: open. Returns: 0; -errno. */

@@ -3,6 +3,7 @@
 #include "tools/standard.h"
 
 #include <fcntl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 bool standard_hold(void)
@@ -11,4 +12,20 @@ bool standard_hold(void)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
             return false;
     return true;
+}
+
+bool standard_is(int standard, const struct stat *st)
+{
+    const dev_t null = makedev(1, 3);
+    struct stat own;
+
+    return fstat(standard, &own) == 0 && own.st_dev == st->st_dev && own.st_ino == st->st_ino &&
+           !(S_ISCHR(st->st_mode) && st->st_rdev == null);
+}
+
+bool standard_is_path(int standard, const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && standard_is(standard, &st);
 }

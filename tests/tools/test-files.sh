@@ -75,7 +75,29 @@ tried 0 '' receive file:guest -o "$long"
 tried 0 'RAM blocks' receive file:guest -o -
 mv out stored
 cmp -s stored "$long" || fault "what is stored on standard output is not what a file gets"
-tried 2 '--json and --output both go to standard output' receive file:guest -o - --json
+tried 2 '--output and --json both go to standard output' receive file:guest -o - --json
+# whatever the name by which it goes there
+tried 0 '' send guest file:open
+tried 0 '' send guest file:-
+cmp -s open ./- || fault "file:- is not the file of that name"
+for place in file:/dev/stdout fd:1 fd:3; do
+    : >out
+    "$abs_top_builddir/run" rmig send guest "$place" 2>said 3>&1 </dev/null | cat >out
+    cmp -s open out || fault "send to $place: something else is in the stream: $(cat said)"
+    grep -q 'RAM blocks' said || fault "send to $place: no summary: $(cat said)"
+    for json in --json --json=/dev/stdout --json=/dev/fd/3; do
+        "$abs_top_builddir/run" rmig relay file:guest "$place" "$json" 2>said 3>&1 </dev/null | cat >out
+        grep -q 'and --json both go to standard output' said || fault "$place and $json: $(cat said)"
+        [ ! -s out ] || fault "$place and $json: something was written"
+    done
+done
+tried 2 'standard error goes there too' send guest fd:2
+tried 2 'standard error goes there too' relay file:guest file:/dev/stderr
+"$abs_top_builddir/run" rmig receive file:guest -o - >both 2>&1 </dev/null && fault "a stream with notes in it"
+grep -q 'standard error goes there too' both || fault "a stream with notes in it: $(cat both)"
+"$abs_top_builddir/run" rmig receive file:guest -o open2 --json=/dev/stdout 2>said </dev/null | cat >out
+"$python" -c 'import json; json.load(open("out"))' || fault "the JSON is not alone on standard output: $(cat out)"
+tried 0 '' send guest file:/dev/null --json=/dev/null
 ln -s "$long" led
 echo precious >"$long"
 tried 0 '' receive file:guest -o led
