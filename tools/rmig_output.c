@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/standard.h"
+
 static int path_error(const char *path, struct rmig_err *err)
 {
     int code = errno;
@@ -72,12 +74,20 @@ static int open_in_place(struct output *output, int fd, struct rmig_err *err)
     return fd < 0 ? path_error(output->path, err) : 0;
 }
 
+/* Where it stands: what is there is not only ours. */
+static int standard_output(void)
+{
+    return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
 int output_open(struct output *output, const char *path, struct rmig_err *err)
 {
     struct stat st;
     int len;
 
     *output = (struct output){.path = path, .fd = -1};
+    if (standard_is_path(STDOUT_FILENO, path))
+        return open_in_place(output, standard_output(), err);
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, output->real))
         output->path = path = output->real;
     len = folder_length(path);
@@ -101,7 +111,7 @@ int output_open(struct output *output, const char *path, struct rmig_err *err)
 int output_open_standard(struct output *output, struct rmig_err *err)
 {
     *output = (struct output){.path = "standard output"};
-    return open_in_place(output, fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), err);
+    return open_in_place(output, standard_output(), err);
 }
 
 /* From nameless to a name beside the last one. */

@@ -10,14 +10,14 @@ struct output {
     const char *path; /* at the end of the links that it was given by */
     char real[4096];
     int fd;          /* -1: not open */
-    bool in_place;   /* a device or pipe: there is nothing to hide */
+    bool in_place;   /* a device, a pipe or standard output: there is nothing to hide */
     char temp[4096]; /* name of what is not whole yet; empty where the system needs none */
 };
 
 /**
  * Open for writing, in the folder of path. Where the file system can, what is written has no name
  * before output_publish(), so that nothing is left even if the program is killed. A link stays one: the
- * file that it is about is replaced.
+ * file that it is about is replaced. What standard output is goes on there.
  * Requires: path outlives it. Returns: 0; -EISDIR, -EACCES and others of open(2).
  */
 int output_open(struct output *output, const char *path, struct rmig_err *err);

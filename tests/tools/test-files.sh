@@ -91,6 +91,14 @@ for place in file:/dev/stdout fd:1 fd:3; do
         [ ! -s out ] || fault "$place and $json: something was written"
     done
 done
+for place in 'receive file:guest --output=/dev/stdout' 'send guest file:/dev/stdout' 'relay file:guest file:row'; do
+    # shellcheck disable=SC2086 # words
+    { echo header; "$abs_top_builddir/run" rmig $place 2>said; echo trailer; } >row </dev/null
+    if [ "$(head -c 6 row)" != header ] || [ "$(tail -c 8 row)" != trailer ]; then
+        fault "$place: what others wrote to standard output is lost"
+    fi
+    tail -c +8 row | head -c -8 | "$abs_top_builddir/run" rmig inspect - >out 2>&1 || fault "$place: $(tail -n1 out)"
+done
 tried 2 'standard error goes there too' send guest fd:2
 tried 2 'standard error goes there too' relay file:guest file:/dev/stderr
 "$abs_top_builddir/run" rmig receive file:guest -o - >both 2>&1 </dev/null && fault "a stream with notes in it"
