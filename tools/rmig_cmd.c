@@ -163,10 +163,12 @@ bool cmd_write_json(const char *name, const struct cmd_common *common, json_t *j
 /* A file that can be written, or a folder where it can be made. */
 static int check_writable(const char *path, struct rmig_err *err)
 {
-    const char *slash = strrchr(path, '/');
-    char folder[4096];
+    char target[PATH_MAX] = "", folder[PATH_MAX];
+    const char *slash;
 
-    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+    (void)same_file_follow(path, target); /* what is wrong with the name access(2) says */
+    slash = strrchr(target, '/');
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - target + 1) : 1, slash ? target : ".");
     if (access(path, W_OK) == 0 || (errno == ENOENT && access(folder, W_OK | X_OK) == 0))
         return 0;
     return rmig_err_set(err, -errno, "--json: %.180s: %s", path, strerror(errno));

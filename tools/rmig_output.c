@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/same_file.h"
 #include "tools/standard.h"
 
 static int path_error(const char *path, struct rmig_err *err)
@@ -74,6 +75,18 @@ static int open_in_place(struct output *output, int fd, struct rmig_err *err)
     return fd < 0 ? path_error(output->path, err) : 0;
 }
 
+/* What a link of /proc leads to has no name that could be given to something else. */
+static bool follow(const char *path, char target[PATH_MAX])
+{
+    struct stat here, there;
+
+    if (lstat(path, &here) < 0 || !S_ISLNK(here.st_mode) || !same_file_follow(path, target))
+        return false;
+    if (stat(path, &here) < 0)
+        return errno == ENOENT;
+    return stat(target, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
 /* Where it stands: what is there is not only ours. */
 static int standard_output(void)
 {
@@ -88,7 +101,7 @@ int output_open(struct output *output, const char *path, struct rmig_err *err)
     *output = (struct output){.path = path, .fd = -1};
     if (standard_is_path(STDOUT_FILENO, path))
         return open_in_place(output, standard_output(), err);
-    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, output->real))
+    if (follow(path, output->real))
         output->path = path = output->real;
     len = folder_length(path);
     if (!path[len] || snprintf(output->temp, sizeof(output->temp), "%.*s.rmig.XXXXXX", len, path) >=

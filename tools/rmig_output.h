@@ -3,12 +3,13 @@
 #ifndef TOOLS_RMIG_OUTPUT_H
 #define TOOLS_RMIG_OUTPUT_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <rmig/error.h>
 
 struct output {
     const char *path; /* at the end of the links that it was given by */
-    char real[4096];
+    char real[PATH_MAX];
     int fd;          /* -1: not open */
     bool in_place;   /* a device, a pipe or standard output: there is nothing to hide */
     char temp[4096]; /* name of what is not whole yet; empty where the system needs none */

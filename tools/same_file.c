@@ -2,23 +2,49 @@
 /* same_file.c -- compares files by device and inode; what is not there yet by its folder and name. */
 #include "tools/same_file.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#define LINKS_MAX 40 /* as Linux has it */
+
+bool same_file_follow(const char *path, char target[PATH_MAX])
+{
+    char link[PATH_MAX], next[PATH_MAX];
+
+    if (snprintf(target, PATH_MAX, "%s", path) >= PATH_MAX)
+        return false;
+    for (int i = 0; i < LINKS_MAX; i++) {
+        const char *slash = strrchr(target, '/');
+        ssize_t len = readlink(target, link, sizeof(link) - 1);
+
+        if (len < 0)
+            return true;
+        link[len] = '\0';
+        if (snprintf(next, sizeof(next), "%.*s%s", slash && link[0] != '/' ? (int)(slash - target + 1) : 0, target,
+                     link) >= (int)sizeof(next))
+            return false;
+        memcpy(target, next, sizeof(next));
+    }
+    return false;
+}
 
 /* The path of a file that does not exist in a folder that does, without links. */
 static bool resolve(const char *path, char real[PATH_MAX])
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    char folder[PATH_MAX], resolved[PATH_MAX];
-    int len = slash ? (int)(slash - path + 1) : 1;
+    char target[PATH_MAX], resolved[PATH_MAX];
+    char *slash;
 
-    if (snprintf(folder, sizeof(folder), "%.*s", len, slash ? path : ".") >= (int)sizeof(folder) ||
-        !realpath(folder, resolved))
+    if (!same_file_follow(path, target))
         return false;
-    return snprintf(real, PATH_MAX, "%s/%s", resolved, name) < PATH_MAX;
+    slash = strrchr(target, '/');
+    if (slash)
+        *slash = '\0';
+    if (!realpath(!slash ? "." : slash == target ? "/" : target, resolved))
+        return false;
+    return snprintf(real, PATH_MAX, "%s/%s", resolved, slash ? slash + 1 : target) < PATH_MAX;
 }
 
 static bool are_same(const char *a, const char *b)

@@ -30,7 +30,20 @@ tried 2 '--output and --json name one file' receive file:guest -o "$scratch/new"
 tried 2 'IN-URI and OUT-URI name one file' relay file:guest file:link
 tried 2 'FILE and URI name one file' send guest "file:$scratch/guest"
 tried 2 'FILE and --json name one file' inspect guest --json=guest
+ln -s new dangling
+ln -s "$scratch/dangling" twice
+tried 2 '--output and --json name one file' receive file:guest -o new --json=dangling
+tried 2 '--output and --json name one file' receive file:guest -o dangling --json=twice
 [ ! -e new ] || fault "a file was made"
+ln -s no/such nowhere
+tried 2 '--json: nowhere: No such file' receive file:guest -o new --json=nowhere
+tried 2 'no/such: No such file' receive file:guest -o nowhere
+rm nowhere
+tried 0 '' receive file:guest -o twice
+if [ ! -L twice ] || [ ! -L dangling ] || [ ! -f new ]; then
+    fault "a link to what is not there yet was replaced"
+fi
+rm -f new dangling twice
 
 # descriptors that are closed are not the next files: nothing that is printed goes into these
 "$abs_top_builddir/run" rmig send guest file:closed <&- >&- 2>&- || fault "without descriptors: status $?"
