@@ -182,6 +182,38 @@ int output_flush(const struct output *output, struct rmig_err *err)
     return fd < 0 || close(fd) < 0 ? path_error(output->path, err) : 0;
 }
 
+/* A folder that was made there meanwhile changes places, too, and is not ours to remove. */
+static int exchange(struct output *output)
+{
+    struct stat st;
+
+    if (renameat2(AT_FDCWD, output->temp, AT_FDCWD, output->path, RENAME_EXCHANGE) < 0)
+        return -errno;
+    if (lstat(output->temp, &st) < 0 || !S_ISDIR(st.st_mode)) {
+        output->replaced = true;
+        return 0;
+    }
+    (void)renameat2(AT_FDCWD, output->temp, AT_FDCWD, output->path, RENAME_EXCHANGE);
+    return -EISDIR;
+}
+
+static int take_place(struct output *output, struct rmig_err *err)
+{
+    int rc = exchange(output);
+
+    if (rc < 0 && rc != -EISDIR) /* nothing is there, or the file system cannot */
+        rc = rename(output->temp, output->path) < 0 ? -errno : 0;
+    if (rc < 0) {
+        unlink(output->temp);
+        errno = -rc;
+        return path_error(output->path, err);
+    }
+    if (!output->replaced)
+        output->temp[0] = '\0';
+    output->published = true;
+    return 0;
+}
+
 int output_publish(struct output *output, bool sync, struct rmig_err *err)
 {
     int rc = sync ? output_sync(output, err) : 0;
@@ -189,26 +221,35 @@ int output_publish(struct output *output, bool sync, struct rmig_err *err)
     if (rc < 0 || output->in_place)
         return rc;
     rc = is_nameless(output) ? give_name(output, err) : 0;
-    if (rc == 0 && rename(output->temp, output->path) < 0) {
-        rc = path_error(output->path, err);
-        unlink(output->temp);
-    }
-    if (rc < 0)
-        return rc;
-    output->temp[0] = '\0';
-    return sync ? sync_folder(output, err) : 0;
+    if (rc == 0)
+        rc = take_place(output, err);
+    return rc == 0 && sync ? sync_folder(output, err) : rc;
 }
 
-void output_withdraw(const struct output *output)
+void output_settle(struct output *output)
 {
-    if (!output->in_place && !output->temp[0])
+    if (!output->replaced)
+        return;
+    unlink(output->temp);
+    output->temp[0] = '\0';
+    output->replaced = false;
+}
+
+void output_withdraw(struct output *output)
+{
+    if (!output->published)
+        return;
+    if (!output->replaced || rename(output->temp, output->path) < 0)
         unlink(output->path);
+    output->temp[0] = '\0';
+    output->published = output->replaced = false;
 }
 
 void output_close(struct output *output)
 {
     if (output->fd < 0)
         return;
+    output_settle(output);
     if (!output->in_place && output->temp[0] && !is_nameless(output))
         unlink(output->temp);
     close(output->fd);

@@ -12,7 +12,8 @@ struct output {
     char real[PATH_MAX];
     int fd;          /* -1: not open */
     bool in_place;   /* a device, a pipe or standard output: there is nothing to hide */
-    char temp[4096]; /* name of what is not whole yet; empty where the system needs none */
+    char temp[4096]; /* name of what is not whole yet, or of the file that it has replaced; empty: none */
+    bool published, replaced;
 };
 
 /**
@@ -26,8 +27,14 @@ int output_open(struct output *output, const char *path, struct rmig_err *err);
 /** Standard output as it is. Returns: 0; -errno. */
 int output_open_standard(struct output *output, struct rmig_err *err);
 
-/** Give it its name, in place of any file of that name; sync: on disk first. Returns: 0; -errno. */
+/**
+ * Give it its name, in place of any file of that name, which is kept out of sight as long as it can be asked back;
+ * sync: on disk first. Returns: 0; -errno, nothing has changed.
+ */
 int output_publish(struct output *output, bool sync, struct rmig_err *err);
+
+/** Let go of the file that it has replaced. */
+void output_settle(struct output *output);
 
 /** Have what was written on disk, where that can be. Returns: 0; -errno. */
 int output_sync(const struct output *output, struct rmig_err *err);
@@ -35,8 +42,8 @@ int output_sync(const struct output *output, struct rmig_err *err);
 /** Have it taken as far as a close(2) takes it: NFS says only then what found no room. Returns: 0; -errno. */
 int output_flush(const struct output *output, struct rmig_err *err);
 
-/** Take back what was published. */
-void output_withdraw(const struct output *output);
+/** Take back what was published: what it has replaced is there again. Requires: not settled. */
+void output_withdraw(struct output *output);
 
 /** Close; what was not published is gone. Fine on one that is not open. */
 void output_close(struct output *output);

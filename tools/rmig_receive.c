@@ -129,6 +129,7 @@ static int publish(struct receive *r, struct rmig_err *err)
     rc = store_publish(&r->store, r->sync, err);
     if (rc < 0 && r->image)
         output_withdraw(&r->image_output);
+    output_settle(&r->image_output);
     r->published = rc == 0;
     return rc;
 }

@@ -91,7 +91,11 @@ int store_publish(struct store *store, bool sync, struct rmig_err *err)
 
     store->out = NULL;
     rc = rmig_out_close(out, err);
-    return rc < 0 ? rc : output_publish(&store->output, sync, err);
+    if (rc == 0)
+        rc = output_publish(&store->output, sync, err);
+    if (rc == 0)
+        output_settle(&store->output);
+    return rc;
 }
 
 void store_close(struct store *store)
