@@ -151,18 +151,30 @@ static bool is_nameless(const struct output *output)
     return fstat(output->fd, &st) == 0 && st.st_nlink == 0;
 }
 
-static int sync_folder(const struct output *output, struct rmig_err *err)
+/* Returns: a descriptor; -errno. */
+static int open_folder(const struct output *output, struct rmig_err *err)
 {
-    int len = folder_length(output->path), rc;
+    int len = folder_length(output->path), fd;
     char folder[sizeof(output->temp)];
-    int fd;
 
     snprintf(folder, sizeof(folder), "%.*s", len ? len : 1, len ? output->path : ".");
     fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    rc = fd < 0 || fsync(fd) < 0 ? path_error(output->path, err) : 0;
-    if (fd >= 0)
+    return fd >= 0 ? fd : rmig_err_set(err, -errno, "--sync: %.180s: %s", folder, strerror(errno));
+}
+
+/* Not every file system can, and those that cannot keep names by themselves. */
+static int sync_folder(const struct output *output, int fd, struct rmig_err *err)
+{
+    return fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : path_error(output->path, err);
+}
+
+int output_can_sync(const struct output *output, struct rmig_err *err)
+{
+    int fd = output->in_place ? 0 : open_folder(output, err);
+
+    if (fd > 0)
         close(fd);
-    return rc;
+    return fd < 0 ? fd : 0;
 }
 
 int output_sync(const struct output *output, struct rmig_err *err)
@@ -216,14 +228,22 @@ static int take_place(struct output *output, struct rmig_err *err)
 
 int output_publish(struct output *output, bool sync, struct rmig_err *err)
 {
-    int rc = sync ? output_sync(output, err) : 0;
+    int rc = sync ? output_sync(output, err) : 0, folder = -1;
 
     if (rc < 0 || output->in_place)
         return rc;
+    if (sync && (folder = open_folder(output, err)) < 0)
+        return folder;
     rc = is_nameless(output) ? give_name(output, err) : 0;
     if (rc == 0)
         rc = take_place(output, err);
-    return rc == 0 && sync ? sync_folder(output, err) : rc;
+    if (rc == 0 && sync)
+        rc = sync_folder(output, folder, err);
+    if (rc < 0)
+        output_withdraw(output);
+    if (folder >= 0)
+        close(folder);
+    return rc;
 }
 
 void output_settle(struct output *output)

@@ -27,6 +27,9 @@ int output_open(struct output *output, const char *path, struct rmig_err *err);
 /** Standard output as it is. Returns: 0; -errno. */
 int output_open_standard(struct output *output, struct rmig_err *err);
 
+/** Could its name be on disk, too, and not only what was written? Requires: open. Returns: 0; -errno. */
+int output_can_sync(const struct output *output, struct rmig_err *err);
+
 /**
  * Give it its name, in place of any file of that name, which is kept out of sight as long as it can be asked back;
  * sync: on disk first. Returns: 0; -errno, nothing has changed.

@@ -220,6 +220,10 @@ static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
     if (rc == 0 && r->image && r->image_output.in_place)
         rc = rmig_err_set(err, -EINVAL, "--ram-image=%.120s: it has holes where the RAM is zero, so it must be a "
                           "regular file of its own", r->image);
+    if (rc == 0 && r->sync)
+        rc = output_can_sync(&r->store.output, err);
+    if (rc == 0 && r->sync && r->image)
+        rc = output_can_sync(&r->image_output, err);
     if (rc < 0)
         return CMD_USAGE;
     rc = link_init(&r->link, r->uri, &r->common.link, err);

@@ -183,6 +183,22 @@ tail -c +1 guest | "$abs_top_builddir/run" rmig send /dev/stdin file:piped >out 
 cmp -s new piped || fault "of a pipe comes something else"
 find . -name '.*.??????' | grep . && fault "a temporary file is left"
 
+# a name can be had on disk only from a folder that can be read
+mkdir blind
+root=
+[ "$(id -u)" != 0 ] || root='setpriv --bounding-set=-all'
+if [ -z "$root" ] || $root true 2>/dev/null; then
+    for argument in '-o blind/guest' '-o new --ram-image=blind/guest'; do
+        chmod 0300 blind
+        # shellcheck disable=SC2086 # words
+        $root "$abs_top_builddir/run" rmig receive file:guest $argument --sync >out 2>said </dev/null
+        [ $? = 2 ] || fault "--sync to a folder that cannot be read: $(cat said)"
+        grep -q 'sync: blind/: Permission denied' said || fault "--sync to a folder that cannot be read: $(cat said)"
+        chmod 0700 blind
+        [ -z "$(ls -A blind)" ] || fault "--sync failed, and something is there: $(ls -A blind)"
+    done
+fi
+
 # a stream and its RAM image come together
 echo precious >image2
 # by a descriptor of its own: a shell gives what runs in the background an empty standard input
