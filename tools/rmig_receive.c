@@ -194,7 +194,7 @@ static enum cmd_exit move(struct receive *r, struct rmig_err *err)
     else if (rc < 0 && r->published)
         rmig_err_prefix(err, "%.60s has the guest whole, and the source may not know: let it run at one side only",
                         r->file);
-    report_end(&r->report, rc == 0 ? &r->ram : NULL, err);
+    report_over(&r->report);
     return rc < 0 ? CMD_TRANSFER : CMD_OK;
 }
 
@@ -250,13 +250,13 @@ enum cmd_exit cmd_receive(int argc, char **argv, struct rmig_cancel *cancel)
     status = prepare(&r, &err);
     if (status == CMD_OK)
         status = move(&r, &err);
-    if (status != CMD_OK && status != CMD_USAGE)
-        report_end(&r.report, NULL, &err);
-    if (status != CMD_OK)
-        (void)cmd_fail(name, status, &err);
     link_close(&r.link);
     store_close(&r.store);
     output_close(&r.image_output);
+    if (status != CMD_OK)
+        (void)cmd_fail(name, status, &err);
+    if (status != CMD_USAGE)
+        report_end(&r.report, status == CMD_OK ? &r.ram : NULL, &err);
     guest_ram_release(&r.ram);
     return status;
 }

@@ -415,7 +415,7 @@ static enum cmd_exit move(struct relay *r, struct rmig_err *err)
     report_note(&r->report, "source and destination are there");
     report_begin(&r->report);
     rc = pass_on(r, err);
-    report_end(&r->report, rc == 0 ? &r->ram : NULL, err);
+    report_over(&r->report);
     return rc < 0 ? CMD_TRANSFER : CMD_OK;
 }
 
@@ -481,13 +481,13 @@ enum cmd_exit cmd_relay(int argc, char **argv, struct rmig_cancel *cancel)
     status = prepare(&r, &err);
     if (status == CMD_OK)
         status = move(&r, &err);
-    if (status != CMD_OK && status != CMD_USAGE)
-        report_end(&r.report, NULL, &err);
-    if (status != CMD_OK)
-        (void)cmd_fail(name, status, &err);
     rmig_save_free(r.save);
     link_close(&r.out);
     link_close(&r.in);
+    if (status != CMD_OK)
+        (void)cmd_fail(name, status, &err);
+    if (status != CMD_USAGE)
+        report_end(&r.report, status == CMD_OK ? &r.ram : NULL, &err);
     changes_release(&r.changes);
     guest_ram_release(&r.ram);
     pthread_cond_destroy(&r.changed);

@@ -130,14 +130,17 @@ static void summary(const struct report *r, const struct guest_ram *ram, uint64_
            bench_format_ns(time, sizeof(time), total_ns));
 }
 
+void report_over(struct report *report)
+{
+    report->over_ns = bench_now_ns();
+    clear_line(report);
+}
+
 void report_end(struct report *report, const struct guest_ram *ram, const struct rmig_err *err)
 {
-    uint64_t total_ns = report->began_ns ? bench_now_ns() - report->began_ns : 0;
+    uint64_t over_ns = report->over_ns ? report->over_ns : bench_now_ns();
+    uint64_t total_ns = report->began_ns ? over_ns - report->began_ns : 0;
 
-    if (report->ended)
-        return;
-    report->ended = true;
-    clear_line(report);
     if (report->common->json)
         (void)cmd_write_json(report->command, report->common, object(report, ram, err, total_ns));
     if (ram && !(report->common->json && !report->common->json_file[0]))

@@ -16,8 +16,7 @@ struct report {
     bool bar;        /* standard error is a terminal */
     bool to_stderr;  /* standard output is for something else */
     bool dirty_line;
-    bool ended;
-    uint64_t began_ns, shown_ns, shown_pages;
+    uint64_t began_ns, over_ns, shown_ns, shown_pages;
     const char *phase;
     struct rmig_ram_stats in, out; /* of the side that there is */
     uint64_t wire_bytes, peak_pinned_bytes;
@@ -41,7 +40,13 @@ void report_phase(struct report *report, const char *phase);
 /** A driver's progress callback; opaque is the report. */
 void report_progress(void *opaque, const struct rmig_ram_stats *stats);
 
-/** The last line and the JSON object, the first time. ram: of a move that succeeded; else NULL, and err says why. */
+/** Up to here time counts; no progress is shown any more. */
+void report_over(struct report *report);
+
+/**
+ * The last line and the JSON object. Whoever reads it may take any time: first let the peers go. ram: of a move that
+ * succeeded; else NULL, and err says why.
+ */
 void report_end(struct report *report, const struct guest_ram *ram, const struct rmig_err *err);
 
 #endif

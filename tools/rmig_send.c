@@ -119,7 +119,7 @@ static enum cmd_exit move(struct send *s, struct rmig_err *err)
         rmig_err_prefix(err, "the destination may have taken the guest: end it before the guest runs elsewhere");
     else if (rc < 0 && rc != -ECANCELED)
         rmig_err_prefix(err, "the destination has not taken the guest, and may say why");
-    report_end(&s->report, rc == 0 ? &s->ram : NULL, err);
+    report_over(&s->report);
     return rc < 0 ? CMD_TRANSFER : CMD_OK;
 }
 
@@ -181,11 +181,11 @@ enum cmd_exit cmd_send(int argc, char **argv, struct rmig_cancel *cancel)
     status = prepare(&s, &err);
     if (status == CMD_OK)
         status = move(&s, &err);
-    if (status != CMD_OK && status != CMD_USAGE)
-        report_end(&s.report, NULL, &err);
+    link_close(&s.link);
     if (status != CMD_OK)
         (void)cmd_fail(name, status, &err);
-    link_close(&s.link);
+    if (status != CMD_USAGE)
+        report_end(&s.report, status == CMD_OK ? &s.ram : NULL, &err);
     guest_ram_release(&s.ram);
     return status;
 }

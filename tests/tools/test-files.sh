@@ -183,6 +183,30 @@ tail -c +1 guest | "$abs_top_builddir/run" rmig send /dev/stdin file:piped >out 
 cmp -s new piped || fault "of a pipe comes something else"
 find . -name '.*.??????' | grep . && fault "a temporary file is left"
 
+# whoever reads the JSON may take any time: the peers are let go before
+mkfifo pipe
+cat >source.py <<'END'
+import socket, sys
+peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+peer.settimeout(30)
+try:
+    peer.sendall(open("guest", "rb").read())
+    while peer.recv(1000):
+        pass
+except TimeoutError:
+    sys.exit("held")
+except OSError:
+    pass
+assert b'"ok": false' in open("pipe", "rb").read()
+END
+"$abs_top_builddir/run" rmig relay tcp:127.0.0.1:0 'exec:exit 3' --json=pipe >out 2>said </dev/null &
+relay=$!
+pids="$pids $relay"
+wait_line said 'listening at'
+"$python" source.py "$(sed -n 's/.*port //p' said)" || 
+    fault "a relay that waits for a reader of its JSON holds its source"
+kill "$relay" 2>/dev/null
+
 # a name can be had on disk only from a folder that can be read
 mkdir blind
 root=
