@@ -3,6 +3,7 @@
 #include "tools/bench_client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "tools/bench_move.h"
 #include "tools/bench_proto.h"
 #include "tools/bench_report.h"
+#include "tools/fifo.h"
 #include "tools/bench_units.h"
 #include "tools/bench_vm.h"
 
@@ -45,9 +47,10 @@ static enum bench_exit complain(struct client *c, enum bench_exit status, const 
     return status;
 }
 
-static int open_json(struct client *c, struct rmig_err *err)
+static int open_json(struct client *c, struct rmig_cancel *stop, struct rmig_err *err)
 {
     const struct bench_params *p = c->params;
+    int fd;
 
     c->text = p->json_stream ? stderr : stdout;
     c->stream.to = p->json_stream ? stdout : NULL;
@@ -58,11 +61,14 @@ static int open_json(struct client *c, struct rmig_err *err)
         c->text = stderr; /* standard output is for the program that reads the JSON */
         return 0;
     }
-    c->json = fopen(p->json_file, "we");
-    if (!c->json)
-        return rmig_err_set(err, -errno, "--json: cannot write %.128s: %s", p->json_file,
-                            strerror(errno));
-    return 0;
+    fd = fifo_open(p->json_file, O_CREAT | O_TRUNC, stop, err);
+    if (fd < 0)
+        return rmig_err_prefix(err, "--json");
+    c->json = fdopen(fd, "w");
+    if (c->json)
+        return 0;
+    close(fd);
+    return rmig_err_set(err, -ENOMEM, "--json: out of memory");
 }
 
 /* Without a result there is no file, rather than one that is no JSON. */
@@ -307,7 +313,7 @@ enum bench_exit bench_client(const struct bench_params *params, const char *host
 
     c.source =
         (struct bench_source){.params = params, .ctl = &c.ctl, .ram = &c.ram, .stream = &c.stream};
-    status = open_json(&c, &err) < 0 ? complain(&c, BENCH_USAGE, &err)
+    status = open_json(&c, stop, &err) < 0 ? complain(&c, BENCH_USAGE, &err)
                                      : session(&c, host, port, stop);
     bench_stream_final(&c.stream, params, c.results, c.count, status, &c.why);
     if (c.stream.err.code)

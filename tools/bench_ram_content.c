@@ -176,7 +176,7 @@ static int check_file(const struct stat *st, const char *path, uint32_t nblocks,
 static int open_file(const struct bench_params *params, struct stat *st, struct rmig_err *err)
 {
     const char *path = params->ram_file;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
 
     if (fd < 0)
         return rmig_err_set(err, -EINVAL, "--ram: cannot read %.128s: %s", path, strerror(errno));

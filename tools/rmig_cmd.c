@@ -3,12 +3,14 @@
 #include "tools/rmig_cmd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/bench_units.h"
+#include "tools/fifo.h"
 #include "tools/rmig_ram.h"
 #include "tools/standard.h"
 
@@ -146,16 +148,41 @@ enum cmd_exit cmd_fail(const char *name, enum cmd_exit status, const struct rmig
     return status;
 }
 
-bool cmd_write_json(const char *name, const struct cmd_common *common, json_t *json)
+static int write_json(FILE *file, const char *path, const json_t *json, struct rmig_err *err)
+{
+    bool written = json_dumpf(json, file, JSON_INDENT(2)) == 0 && fputc('\n', file) != EOF && fflush(file) == 0;
+    int rc = written ? 0 : rmig_err_set(err, -errno, "%.180s: %s", path, strerror(errno));
+
+    if (file != stdout && fclose(file) != 0 && rc == 0)
+        rc = rmig_err_set(err, -errno, "%.180s: %s", path, strerror(errno));
+    return rc;
+}
+
+static int put_json(const struct cmd_common *common, const json_t *json, struct rmig_err *err)
 {
     const char *path = common->json_file;
-    FILE *file = path[0] ? fopen(path, "w") : stdout;
-    bool written = file && json_dumpf(json, file, JSON_INDENT(2)) == 0 &&
-                   fputc('\n', file) != EOF && (path[0] ? fclose(file) : fflush(file)) == 0;
+    FILE *file;
+    int fd;
+
+    if (!path[0])
+        return write_json(stdout, "standard output", json, err);
+    fd = fifo_open(path, O_CREAT | O_TRUNC, common->link.cancel, err);
+    if (fd < 0)
+        return fd;
+    file = fdopen(fd, "w");
+    if (file)
+        return write_json(file, path, json, err);
+    close(fd);
+    return rmig_err_set(err, -ENOMEM, "%.180s: out of memory", path);
+}
+
+bool cmd_write_json(const char *name, const struct cmd_common *common, json_t *json)
+{
+    struct rmig_err err = RMIG_ERR_INIT;
+    bool written = put_json(common, json, &err) == 0;
 
     if (!written)
-        fprintf(stderr, "rmig %s: --json: %s: %s\n", name, path[0] ? path : "standard output",
-                strerror(errno));
+        fprintf(stderr, "rmig %s: --json: %s\n", name, err.msg);
     json_decref(json);
     return written;
 }

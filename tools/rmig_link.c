@@ -169,7 +169,7 @@ int link_only_one(struct link *link, struct rmig_err *err)
 static int open_file(struct link *link, struct rmig_channel **ch_p, struct rmig_err *err)
 {
     struct rmig_channel_opts opts = channel_opts(link);
-    int rc = output_open(&link->file, link->uri.path, err);
+    int rc = output_open(&link->file, link->uri.path, link->opts.cancel, err);
     int fd;
 
     if (rc < 0)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/fifo.h"
 #include "tools/same_file.h"
 #include "tools/standard.h"
 
@@ -68,11 +69,12 @@ static int check_replace(const struct output *output, struct rmig_err *err)
     return path_error(output->path, err);
 }
 
-static int open_in_place(struct output *output, int fd, struct rmig_err *err)
+/* Where it stands: what is there is not only ours. */
+static int open_standard(struct output *output, struct rmig_err *err)
 {
     output->in_place = true;
-    output->fd = fd;
-    return fd < 0 ? path_error(output->path, err) : 0;
+    output->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    return output->fd < 0 ? path_error(output->path, err) : 0;
 }
 
 /* What a link of /proc leads to has no name that could be given to something else. */
@@ -87,20 +89,14 @@ static bool follow(const char *path, char target[PATH_MAX])
     return stat(target, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
-/* Where it stands: what is there is not only ours. */
-static int standard_output(void)
-{
-    return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-}
-
-int output_open(struct output *output, const char *path, struct rmig_err *err)
+int output_open(struct output *output, const char *path, struct rmig_cancel *cancel, struct rmig_err *err)
 {
     struct stat st;
     int len;
 
     *output = (struct output){.path = path, .fd = -1};
     if (standard_is_path(STDOUT_FILENO, path))
-        return open_in_place(output, standard_output(), err);
+        return open_standard(output, err);
     if (follow(path, output->real))
         output->path = path = output->real;
     len = folder_length(path);
@@ -118,13 +114,15 @@ int output_open(struct output *output, const char *path, struct rmig_err *err)
 
         return rc < 0 ? rc : open_hidden(output, err);
     }
-    return open_in_place(output, open(path, O_WRONLY | O_CLOEXEC), err);
+    output->in_place = true;
+    output->fd = fifo_open(path, 0, cancel, err);
+    return output->fd < 0 ? output->fd : 0;
 }
 
 int output_open_standard(struct output *output, struct rmig_err *err)
 {
     *output = (struct output){.path = "standard output"};
-    return open_in_place(output, standard_output(), err);
+    return open_standard(output, err);
 }
 
 /* From nameless to a name beside the last one. */

@@ -5,6 +5,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <rmig/cancel.h>
 #include <rmig/error.h>
 
 struct output {
@@ -20,9 +21,10 @@ struct output {
  * Open for writing, in the folder of path. Where the file system can, what is written has no name
  * before output_publish(), so that nothing is left even if the program is killed. A link stays one: the
  * file that it is about is replaced. What standard output is goes on there.
+ * A named pipe waits for its reader, a minute at most. cancel: ends this.
  * Requires: path outlives it. Returns: 0; -EISDIR, -EACCES and others of open(2).
  */
-int output_open(struct output *output, const char *path, struct rmig_err *err);
+int output_open(struct output *output, const char *path, struct rmig_cancel *cancel, struct rmig_err *err);
 
 /** Standard output as it is. Returns: 0; -errno. */
 int output_open_standard(struct output *output, struct rmig_err *err);

@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/bench_units.h"
 #include "tools/rmig_ram.h"
 #include "tools/rmig_report.h"
 #include "tools/rmig_store.h"
+#include "tools/standard.h"
 
 static const char name[] = "receive";
 
@@ -198,6 +200,17 @@ static enum cmd_exit move(struct receive *r, struct rmig_err *err)
     return rc < 0 ? CMD_TRANSFER : CMD_OK;
 }
 
+static int check_image(const char *path, struct rmig_err *err)
+{
+    struct stat st;
+
+    if (!path || stat(path, &st) < 0 || S_ISDIR(st.st_mode) ||
+        (S_ISREG(st.st_mode) && !standard_is(STDOUT_FILENO, &st)))
+        return 0;
+    return rmig_err_set(err, -EINVAL, "--ram-image=%.120s: it has holes where the RAM is zero, so it must be a regular "
+                        "file of its own", path);
+}
+
 static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
 {
     const char *path = strcmp(r->file, "-") != 0 ? r->file : NULL;
@@ -212,14 +225,13 @@ static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
     if (rc == 0)
         rc = cmd_check_rdma(&r->common.link, (const char *const[]){r->uri, NULL}, err);
     if (rc == 0)
+        rc = check_image(r->image, err);
+    if (rc == 0)
         rc = cmd_check_place(&r->common, &place, &r->report.to_stderr, err);
     if (rc == 0)
-        rc = store_open(&r->store, path, err);
+        rc = store_open(&r->store, path, r->common.link.cancel, err);
     if (rc == 0 && r->image)
-        rc = output_open(&r->image_output, r->image, err);
-    if (rc == 0 && r->image && r->image_output.in_place)
-        rc = rmig_err_set(err, -EINVAL, "--ram-image=%.120s: it has holes where the RAM is zero, so it must be a "
-                          "regular file of its own", r->image);
+        rc = output_open(&r->image_output, r->image, r->common.link.cancel, err);
     if (rc == 0 && r->sync)
         rc = output_can_sync(&r->store.output, err);
     if (rc == 0 && r->sync && r->image)

@@ -15,10 +15,10 @@
 
 #define IMAGE_STEP_BYTES ((uint64_t)16 << 20)
 
-int store_open(struct store *store, const char *path, struct rmig_err *err)
+int store_open(struct store *store, const char *path, struct rmig_cancel *cancel, struct rmig_err *err)
 {
     *store = (struct store){0};
-    return path ? output_open(&store->output, path, err) : output_open_standard(&store->output, err);
+    return path ? output_open(&store->output, path, cancel, err) : output_open_standard(&store->output, err);
 }
 
 static int open_stream(struct store *store, struct rmig_cancel *cancel, struct rmig_err *err)

@@ -17,8 +17,8 @@ struct store {
     struct rmig_save *save;
 };
 
-/** Make sure that the file can be written. path: NULL is standard output. Returns: 0; -errno. */
-int store_open(struct store *store, const char *path, struct rmig_err *err);
+/** Make sure that the file can be written, as output_open does. path: NULL is standard output. Returns: 0; -errno. */
+int store_open(struct store *store, const char *path, struct rmig_cancel *cancel, struct rmig_err *err);
 
 /** Write the stream up to the end of RAM; sync: to disk. Requires: open. Returns: 0; -errno. */
 int store_put_ram(struct store *store, const struct guest_ram *ram, bool sync,

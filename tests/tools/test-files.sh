@@ -207,6 +207,37 @@ wait_line said 'listening at'
     fault "a relay that waits for a reader of its JSON holds its source"
 kill "$relay" 2>/dev/null
 
+# catches_term PID -- is it a tool that takes a SIGTERM for a word?
+catches_term()
+{
+    grep -qE 'rmig|rdma' "/proc/$1/comm" && grep -q 'SigCgt:.*[4-7c-f]...$' "/proc/$1/status"
+}
+
+# a pipe waits for its reader, as long as nobody ends it
+tried 2 'ram-image=pipe: .*regular file' receive file:guest -o new --ram-image=pipe
+for arguments in 'rmig receive file:guest --output=pipe' 'rmig send guest file:pipe' 'rmig relay file:guest file:pipe' \
+    'rmig inspect guest --json=pipe' 'rdma_migrate_bench --loopback --transport=tcp -s 4K --json=pipe'; do
+    for reader in none late; do
+        # shellcheck disable=SC2086 # words
+        "$abs_top_builddir/run" $arguments >out 2>said </dev/null &
+        waiting=$!
+        pids="$pids $waiting"
+        while kill -0 "$waiting" && ! catches_term "$waiting"; do sleep 0.05; done
+        sleep 0.3
+        if [ $reader = late ]; then
+            timeout 20 cat pipe >taken_in
+            wait "$waiting" || fault "$arguments: $(cat said)"
+            [ -s taken_in ] || fault "$arguments: nothing is in the pipe"
+        else
+            kill "$waiting" 2>/dev/null || fault "$arguments: it did not wait for a reader: $(cat said)"
+            wait "$waiting"
+            grep -qE 'pipe: (cancelled|nobody has)' said || fault "$arguments: it does not say that it was cancelled: $(cat said)"
+        fi
+    done
+done
+expect 2 --loopback --transport=tcp --ram=pipe
+said err 'pipe is not a regular file'
+
 # a name can be had on disk only from a folder that can be read
 mkdir blind
 root=
