@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define BLOCK_PAGE_MAX ((uint64_t)1 << 40)
+/* More than any host can have. */
+#define RAM_MAX ((uint64_t)1 << 56)
 
 /* Low bits of a record's first word; the rest of it is a value. */
 enum flag {
@@ -65,7 +67,7 @@ static int block_page_size(struct walk *walk, struct walk_block *block)
 static int block_entry(struct walk *walk, uint64_t *left)
 {
     struct walk_block *block;
-    uint64_t at = walk->scan.at;
+    uint64_t at = walk->scan.at, len_bytes = 0;
     char name[256];
     int rc = scan_name(&walk->scan, "a RAM block's name", name);
 
@@ -74,7 +76,11 @@ static int block_entry(struct walk *walk, uint64_t *left)
     block = walk_add(walk, &walk->blocks, WALK_LIST_MAX, "RAM blocks");
     if (!block || !(block->name = walk_copy(walk, name)))
         return -EPROTO;
-    rc = scan_be64(&walk->scan, "a RAM block's length", &block->len_bytes);
+    rc = scan_be64(&walk->scan, "a RAM block's length", &len_bytes);
+    if (rc == 0 && len_bytes > RAM_MAX)
+        return scan_fail(&walk->scan, at, "RAM block %.64s has %llu bytes, more than any host can have", name,
+                         (unsigned long long)len_bytes);
+    block->len_bytes = len_bytes;
     if (rc == 0 && (block->len_bytes == 0 || block->len_bytes > *left))
         return scan_fail(&walk->scan, at,
                          "RAM block %.64s has %llu bytes, %llu of the total are left", name,
@@ -95,7 +101,7 @@ static int block_list(struct walk *walk, enum walk_type type, uint64_t total)
     if (type != WALK_START || walk->by_name)
         return scan_fail(&walk->scan, at,
                          "a list of RAM blocks, which only the first record can be");
-    if (total > INT64_MAX)
+    if (total > RAM_MAX)
         return scan_fail(&walk->scan, at, "guest RAM of %llu bytes", (unsigned long long)total);
     walk->ram_bytes = total;
     while (rc == 0 && left > 0) {

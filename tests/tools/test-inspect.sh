@@ -77,6 +77,18 @@ status=0
 [ "$status" -eq 5 ] || fault "a large file: status $status: $(cat "$scratch/err")"
 said "$scratch/err" 'byte 1073741824: the stream ends in device dev, instance 0, whose state begins at byte '
 
+# a length that no host has is damage, and no number of the JSON
+for length in '\200\0\0\0\0\0\0\0' '\377\377\377\377\377\377\360\0' '\1\0\0\0\0\0\0\1'; do
+    {
+        printf 'QEVM\0\0\0\003\001\0\0\0\002\003ram\0\0\0\0\0\0\0\004'
+        printf '\0\0\0\0\0\0\020\004\003mem%b' "$length"
+    } >"$scratch/long"
+    inspect 5 "$scratch/long" --json
+    said "$scratch/err" 'byte 33: RAM block mem has [0-9]{17,} bytes, more than any host can have$'
+    ! grep -q 'len_bytes": -' "$scratch/out" || fault "a negative length"
+    ! grep -q '[0-9]\{17\}$' "$scratch/out" || fault "a length that no host has"
+done
+
 # what cannot be written is no success
 inspect 5 "$streams/qemu-microvm" --json=/dev/full </dev/null
 said "$scratch/err" '^rmig inspect: --json: /dev/full: No space left on device$'
