@@ -45,6 +45,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!inspect->file)
             argp_failure(state, CMD_USAGE, 0, "FILE is needed");
+        if (inspect->fields && inspect->common.json && !inspect->common.json_file[0])
+            argp_failure(state, CMD_USAGE, 0, "--fields: --json takes the place of the text, and has all fields");
         break;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -159,6 +159,8 @@ static void print_devices(struct walk *walk, const char *fields)
     uint32_t left = FIELDS_MAX;
     bool any = false;
 
+    if (walk->devices.count == 0 && fields)
+        printf("\nNo device, and so no field, was found.\n");
     if (walk->devices.count == 0)
         return;
     printf("\nDevices (%u)\n  %12s  %10s  %4s  %8s  %7s  Name\n", walk->devices.count, "Offset",
@@ -167,6 +169,8 @@ static void print_devices(struct walk *walk, const char *fields)
         any = print_device(walk, &walk->devices.items[i], fields, &left) || any;
     if (fields && !any)
         printf("  No device has a name that matches %s.\n", fields);
+    else if (fields && left == FIELDS_MAX)
+        printf("  What matches %s has no fields that are described.\n", fields);
     if (left == 0)
         printf("  Of the fields %u are shown.\n", FIELDS_MAX);
 }

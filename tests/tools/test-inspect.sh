@@ -40,6 +40,21 @@ said "$scratch/out" '^ +0x[0-9a-f]+ +uint64 +fw_cfg/dma\.dma_addr = 0x0$'
 ! grep -q 'cpu_ticks_offset' "$scratch/out" || fault "fields that nobody asked for"
 inspect 0 "$streams/qemu-ignore-shared" --fields='no*such' </dev/null
 grep -Fqx '  No device has a name that matches no*such.' "$scratch/out" || fault "not told of a name that no device has"
+inspect 2 "$streams/qemu-microvm" --fields=nope --json </dev/null
+said "$scratch/err" 'fields: --json takes the place of the text'
+inspect 0 "$streams/qemu-microvm" --fields=nope --json="$scratch/json" </dev/null
+said "$scratch/out" '^  No device has a name that matches nope\.$'
+head -c 200 "$streams/qemu-microvm" >"$scratch/early"
+inspect 5 "$scratch/early" --fields=nope </dev/null
+said "$scratch/out" '^No device, and so no field, was found\.$'
+# a device that ends in a footer, and no description: the whole of it but the description's section
+"$python" - "$streams/qemu-microvm" >"$scratch/undescribed" <<'END'
+import sys
+data = open(sys.argv[1], "rb").read()
+sys.stdout.buffer.write(data[:data.rindex(b'{"page_size"') - 5])
+END
+inspect 0 "$scratch/undescribed" --fields=timer </dev/null
+said "$scratch/out" '^  What matches timer has no fields that are described\.$'
 inspect 0 "$streams/qemu-microvm" --json="$scratch/json" </dev/null
 said "$scratch/out" 'Machine:'
 said "$scratch/json" '"machine": "microvm"'
