@@ -11,6 +11,7 @@
 
 #include "common/iov.h"
 #include "stream/endpoint.h"
+#include "stream/fdio.h"
 #include "stream/stream_internal.h"
 
 int rmig_channel_open(const struct rmig_uri *uri, enum rmig_channel_mode mode,
@@ -46,7 +47,7 @@ int rmig_channel_from_fd(int fd, const struct rmig_channel_opts *opts, struct rm
         [O_RDWR] = RMIG_CHANNEL_READABLE | RMIG_CHANNEL_WRITABLE,
     };
     struct stat st;
-    char label[32];
+    char label[RMIG_LABEL_BYTES];
     int status = fcntl(fd, F_GETFL);
     uint32_t flags;
 
@@ -55,7 +56,10 @@ int rmig_channel_from_fd(int fd, const struct rmig_channel_opts *opts, struct rm
     if ((status & O_PATH) || (status & O_ACCMODE) == O_ACCMODE)
         return rmig_err_set(err, -EBADF, "fd:%d: is open for neither reading nor writing", fd);
     flags = access_flags[status & O_ACCMODE];
-    snprintf(label, sizeof(label), "fd:%d", fd);
+    if (opts && opts->label)
+        snprintf(label, sizeof(label), "%s", opts->label);
+    else
+        snprintf(label, sizeof(label), "fd:%d", fd);
     if (S_ISSOCK(st.st_mode))
         return rmig_endpoint_socket(fd, label, opts, ch_p, err);
     if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {

@@ -380,6 +380,33 @@ static struct rmig_channel *adopt(int fd, const struct rmig_channel_opts *opts)
     return ch;
 }
 
+static void check_called(int fd, int to_close)
+{
+    struct rmig_channel *ch = adopt(fd, &(struct rmig_channel_opts){.label = "the guest"});
+    struct iovec iov = {(char[]){"x"}, 1};
+
+    ck_assert_str_eq(ch->label, "the guest");
+    if (to_close >= 0)
+        close(to_close);
+    ck_assert_int_lt(rmig_channel_writev_all(ch, &iov, 1, &err), 0);
+    ck_assert_msg(strncmp(err.msg, "the guest: ", 11) == 0, "%s", err.msg);
+    rmig_channel_close(ch, NULL);
+    setup();
+}
+
+START_TEST(from_fd__is_called_as_the_options_say)
+{
+    int ends[2];
+
+    check_called(open("/proc/self/exe", O_RDONLY), -1);
+    check_called(open("/dev/full", O_WRONLY), -1);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    check_called(ends[0], ends[1]);
+    ck_assert_int_eq(pipe(ends), 0);
+    check_called(ends[1], ends[0]);
+}
+END_TEST
+
 START_TEST(from_fd__direction_and_kind_come_from_the_descriptor)
 {
     struct rmig_channel *ch;
@@ -608,6 +635,7 @@ Suite *stream_channel_suite(void)
                                  file__device_that_is_no_file, file__cancel_ends_it_between_calls,
                                  open__what_is_no_channel,     NULL};
     const TTest *const fd[] = {from_fd__direction_and_kind_come_from_the_descriptor,
+                               from_fd__is_called_as_the_options_say,
                                fd__status_flags_come_back_at_close,
                                fd__another_channel_that_closes_leaves_it_non_blocking,
                                fd__idle_deadline_is_30_s_by_default,
