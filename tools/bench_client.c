@@ -326,3 +326,12 @@ enum bench_exit bench_client(const struct bench_params *params, const char *host
         status = complain(&c, BENCH_USAGE, &err);
     return status;
 }
+
+enum bench_exit bench_client_none(const struct bench_params *params, enum bench_exit status, const char *why)
+{
+    struct client c = {.params = params, .stream.to = params->json_stream ? stdout : NULL};
+
+    rmig_err_set(&c.why, -ECANCELED, "%s", why);
+    bench_stream_final(&c.stream, params, NULL, 0, status, &c.why);
+    return c.stream.err.code ? worse(status, complain(&c, BENCH_USAGE, &c.stream.err)) : status;
+}

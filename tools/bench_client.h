@@ -11,4 +11,7 @@
 enum bench_exit bench_client(const struct bench_params *params, const char *host, const char *port,
                              struct rmig_cancel *stop);
 
+/** Where it does not come to a session: of --json-stream the last event. Returns: status, or a graver one. */
+enum bench_exit bench_client_none(const struct bench_params *params, enum bench_exit status, const char *why);
+
 #endif

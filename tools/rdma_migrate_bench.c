@@ -99,8 +99,10 @@ static enum bench_exit loopback(const struct bench_params *params)
 
     loopback_address(params, address, sizeof(address));
     if (pipe2(fds, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
-        fprintf(stderr, "rdma_migrate_bench: --loopback: %s\n", strerror(errno));
-        return BENCH_CONNECT;
+        int code = errno;
+
+        fprintf(stderr, "rdma_migrate_bench: --loopback: %s\n", strerror(code));
+        return bench_client_none(params, BENCH_CONNECT, strerror(code));
     }
     if (pid == 0) {
         close(fds[0]);
@@ -110,6 +112,8 @@ static enum bench_exit loopback(const struct bench_params *params)
     if (catch_signals() && read(fds[0], &number, sizeof(number)) == sizeof(number)) {
         snprintf(port, sizeof(port), "%u", number);
         status = bench_client(params, address, port, stop);
+    } else {
+        status = bench_client_none(params, status, "--loopback: the destination did not come to listen, and says why");
     }
     close(fds[0]);
     end_server(pid, status);
@@ -128,7 +132,7 @@ int main(int argc, char **argv)
     /* with --loopback the client does: a device that is open does not go along with a fork */
     if (!params.loopback && bench_device_check(&params, &err) < 0) {
         fprintf(stderr, "rdma_migrate_bench: %s\n", err.msg);
-        return BENCH_NO_DEVICE;
+        return params.host[0] ? bench_client_none(&params, BENCH_NO_DEVICE, err.msg) : BENCH_NO_DEVICE;
     }
     if (params.loopback)
         status = loopback(&params);

@@ -117,6 +117,8 @@ valid 2
 streamed 7 'start run final' --loopback -s 4M --transport=tcp --min-gbps 1000000
 RMIG_TRANSPORT_DIR=$scratch streamed 3 'start run final' --loopback -s 4M --transport=rdma
 # no session at all
+streamed 4 'final' --loopback -s 8M --transport=tcp 192.0.2.1
+RMIG_TRANSPORT_DIR=$scratch streamed 3 'final' -s 8M --transport=rdma -d none 127.0.0.1
 streamed 2 'final' --loopback --ram "$scratch/none"
 streamed 2 'final' --loopback -s 4K --json="$scratch/none/file"
 expect 2 --loopback --ram "$scratch/none" --json="$scratch/nothing"
