@@ -28,7 +28,8 @@ struct client {
     struct bench_source source;
     struct bench_result *results;
     uint32_t count, room;
-    FILE *json; /* NULL: none */
+    FILE *json;       /* NULL: none */
+    off_t json_bytes; /* whole objects */
     FILE *text; /* where people look */
     struct bench_stream stream;
     struct rmig_err why; /* what was complained of first */
@@ -71,19 +72,24 @@ static int open_json(struct client *c, struct rmig_cancel *stop, struct rmig_err
     return rmig_err_set(err, -ENOMEM, "--json: out of memory");
 }
 
-/* Without a result there is no file, rather than one that is no JSON. */
+/* Of objects that are whole, or no file rather than one that is no JSON. */
 static int close_json(const struct client *c, struct rmig_err *err)
 {
     const char *path = c->params->json_file;
     struct stat st;
+    bool regular;
+    int rc = 0;
 
     if (!c->json || c->json == stdout)
         return 0;
-    if (c->count == 0 && fstat(fileno(c->json), &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
-        unlink(path);
+    regular = fstat(fileno(c->json), &st) == 0 && S_ISREG(st.st_mode);
     if (fclose(c->json) == EOF)
-        return rmig_err_set(err, -errno, "--json: %.128s: %s", path, strerror(errno));
-    return 0;
+        rc = rmig_err_set(err, -errno, "--json: %.128s: %s", path, strerror(errno));
+    if (regular && c->json_bytes == 0)
+        unlink(path);
+    else if (regular && truncate(path, c->json_bytes) < 0 && rc == 0)
+        rc = rmig_err_set(err, -errno, "--json: %.128s: %s", path, strerror(errno));
+    return rc;
 }
 
 static int make_guest(struct client *c, struct rmig_err *err)
@@ -196,6 +202,8 @@ static enum bench_exit run_once(struct client *c, enum bench_transport transport
     bench_stream_run(&c->stream, c->params, r);
     if (c->json && bench_report_json(c->json, c->params, r, &err) < 0)
         return complain(c, BENCH_USAGE, &err);
+    if (c->json && c->json != stdout)
+        c->json_bytes = ftello(c->json); /* -1 of a pipe, which keeps nothing */
     return r->status;
 }
 

@@ -123,6 +123,21 @@ streamed 2 'final' --loopback --ram "$scratch/none"
 streamed 2 'final' --loopback -s 4K --json="$scratch/none/file"
 expect 2 --loopback --ram "$scratch/none" --json="$scratch/nothing"
 [ ! -e "$scratch/nothing" ] || fault "a --json without an object in it"
+# what has no room is not there by halves
+run_out()
+{
+    ( trap '' XFSZ; ulimit -f "$1"; shift; bench --loopback -s 4K --transport=tcp --json="$scratch/json" "$@" 2>&1 ||
+        echo "status $?" ) | cat >"$scratch/err"
+    said "$scratch/err" 'json: .*File too large'
+    said "$scratch/err" '^status 2$'
+}
+run_out 8 --runs 9
+valid "$(wc -l <"$scratch/json")"
+"$python" -W ignore - "$scratch/json" <<'END' || fault "half an object is left"
+import sys
+data = open(sys.argv[1]).read()
+sys.exit(not data.endswith("\n"))
+END
 status=0
 bench --loopback -s 4K --transport=tcp --json-stream >/dev/full 2>"$scratch/err" || status=$?
 [ "$status" -eq 2 ] || fault "a full standard output: exit status $status, not 2"
