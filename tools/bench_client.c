@@ -312,6 +312,13 @@ static enum bench_exit session(struct client *c, const char *host, const char *p
     return status;
 }
 
+static int flush_text(const struct client *c, struct rmig_err *err)
+{
+    if (c->text != stdout || (fflush(stdout) == 0 && !ferror(stdout)))
+        return 0;
+    return rmig_err_set(err, -EIO, "standard output: cannot write: %s", strerror(errno));
+}
+
 enum bench_exit bench_client(const struct bench_params *params, const char *host, const char *port,
                              struct rmig_cancel *stop)
 {
@@ -323,6 +330,8 @@ enum bench_exit bench_client(const struct bench_params *params, const char *host
         (struct bench_source){.params = params, .ctl = &c.ctl, .ram = &c.ram, .stream = &c.stream};
     status = open_json(&c, stop, &err) < 0 ? complain(&c, BENCH_USAGE, &err)
                                      : session(&c, host, port, stop);
+    if (flush_text(&c, &err) < 0)
+        status = worse(status, complain(&c, BENCH_USAGE, &err));
     bench_stream_final(&c.stream, params, c.results, c.count, status, &c.why);
     if (c.stream.err.code)
         status = worse(status, complain(&c, BENCH_USAGE, &c.stream.err));

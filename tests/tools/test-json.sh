@@ -142,4 +142,8 @@ status=0
 bench --loopback -s 4K --transport=tcp --json-stream >/dev/full 2>"$scratch/err" || status=$?
 [ "$status" -eq 2 ] || fault "a full standard output: exit status $status, not 2"
 said "$scratch/err" 'json-stream: cannot write: No space left on device'
+status=0
+bench --loopback -s 4K --transport=tcp >/dev/full 2>"$scratch/err" || status=$?
+[ "$status" -eq 2 ] || fault "a table on a full standard output: exit status $status, not 2"
+said "$scratch/err" 'standard output: cannot write: No space left on device'
 verdict "as the schema says"
