@@ -168,6 +168,18 @@ static double real(struct argp_state *state, const char *option, const char *arg
     return value;
 }
 
+/* Less than a page per window is not kept, as a peer would hear too little. */
+static uint64_t bandwidth(struct argp_state *state, const char *arg)
+{
+    const uint64_t least = RMIG_PAGE_BYTES * (1000 / RMIG_RATE_WINDOW_MS);
+    double bytes_per_s = real(state, "max-bandwidth", arg, 1e9) * (double)BENCH_MB;
+
+    if (bytes_per_s > 0 && bytes_per_s < (double)least)
+        argp_failure(state, BENCH_USAGE, 0, "--max-bandwidth: %s MB/s is less than can be kept: %g is the least", arg,
+                     (double)least / (double)BENCH_MB);
+    return (uint64_t)bytes_per_s;
+}
+
 static uint32_t seconds(struct argp_state *state, const char *option, const char *arg)
 {
     uint32_t ms = 0;
@@ -288,8 +300,7 @@ static error_t parse_move(int key, char *arg, struct argp_state *state, struct b
         p->transport = (enum bench_transport)choice(state, "transport", arg, transports);
         return 0;
     case KEY_MAX_BANDWIDTH:
-        p->max_bandwidth_bytes_per_s =
-            (uint64_t)(real(state, "max-bandwidth", arg, 1e9) * (double)BENCH_MB);
+        p->max_bandwidth_bytes_per_s = bandwidth(state, arg);
         return 0;
     case KEY_RUNS:
         p->runs = (uint32_t)number(state, "runs", arg, 1, 1000000);

@@ -152,7 +152,7 @@ struct rmig_source_opts {
     bool pin_all;                       /**< rdma: register all RAM at set-up, not as it is sent */
     uint32_t nqueue_pairs;              /**< rdma: 0 = 1; 8 at most */
     uint64_t pin_budget_bytes;          /**< rdma: most RAM registered at once; 0 = no limit */
-    uint64_t max_bandwidth_bytes_per_s; /**< of the rounds; 0 = no limit */
+    uint64_t max_bandwidth_bytes_per_s; /**< of the rounds; 0 = no limit; less than 40960 counts as that */
     uint32_t connect_timeout_ms;        /**< 0 = 3000 */
     uint32_t idle_timeout_ms;           /**< longest wait for the peer; 0 = 30000 */
     const char *machine;                /**< configuration name, 1..255 bytes; NULL = "rmig" */

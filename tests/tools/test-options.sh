@@ -46,4 +46,11 @@ expect 0 --loopback -s 4K --transport=tcp --report-gbits
 ! grep -E 'GB/s' "$scratch/out" || fault "--report-gbits is another option than --report_gbits"
 expect 0 --loopback -s 4K --transport=tcp
 said "$scratch/out" ' GB/s +Gbit/s '
+# a rate that is not kept is refused; the least is
+for rate in 0.001 0.0000001 0.0409; do
+    expect 2 --loopback -s 4K --transport=tcp --max-bandwidth "$rate"
+    said "$scratch/err" "max-bandwidth: $rate MB/s is less than can be kept: 0\\.04096 is the least"
+done
+expect 0 --loopback -s 64K --transport=tcp --max-bandwidth 0.04096 --dirty-rate 0.001 --json="$scratch/json"
+said "$scratch/json" '"total_ns":[0-9]{10}' # a second or more
 verdict "$(wc -l <"$scratch/help.long") options"
