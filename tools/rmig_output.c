@@ -74,6 +74,10 @@ static int open_standard(struct output *output, struct rmig_err *err)
 {
     output->in_place = true;
     output->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (output->fd >= 0 && (fcntl(output->fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+        output_close(output);
+        errno = EBADF;
+    }
     return output->fd < 0 ? path_error(output->path, err) : 0;
 }
 
