@@ -7,10 +7,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <rmig/rmig.h>
 
 #include "tools/bench_params_check.h"
 #include "tools/bench_units.h"
+#include "tools/standard.h"
 
 enum group { BOTH_ENDS = 1, SERVER, CLIENT, GUEST, OUTPUT };
 
@@ -338,7 +340,7 @@ static error_t parse_guest(int key, char *arg, struct argp_state *state, struct 
         return 0;
     case KEY_JSON:
         p->json = true;
-        if (arg)
+        if (arg && !standard_is_path(STDOUT_FILENO, arg))
             text(state, "json", arg, p->json_file, sizeof(p->json_file));
         return 0;
     case KEY_JSON_STREAM:

@@ -59,6 +59,13 @@ RMIG_TRANSPORT_DIR=$scratch expect 3 --loopback -s 4M --transport=rdma --json="$
 valid 1
 said "$scratch/json" '"exit_status":3,.*"error":"'
 
+# standard output by another name
+bench --loopback -s 4K --transport=tcp --json=/dev/stdout 2>"$scratch/err" | cat >"$scratch/json"
+valid 1
+said "$scratch/err" '^tcp .* yes$'
+expect 2 --loopback -s 4K --transport=tcp --json-stream --json=/dev/stdout
+said "$scratch/err" 'standard output is for --json-stream'
+
 # --json-stream: each object as its own schema says, in the order in which things happen
 cat >"$scratch/stream.py" <<'END'
 import json
