@@ -355,7 +355,7 @@ static int find_reason(struct relay *r, struct rmig_err *err)
     (void)join_sender(r, &out_err);
     if (out_err.code < 0 && err->code == -ECANCELED)
         *err = out_err;
-    if (err->code == -ECANCELED || (out_err.code == 0 && !r->refused))
+    if (err->code == -ECANCELED || ((out_err.code == 0 || out_err.code == -ECANCELED) && !r->refused))
         return err->code;
     rmig_save_free(r->save); /* it reads what the command is to end with */
     r->save = NULL;

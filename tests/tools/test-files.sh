@@ -81,6 +81,9 @@ head -c 5000 guest >short
 tried 5 'file:.*short ended after 5000' receive file:short -o new
 tried 5 'ended after 5000' send short file:new
 tried 5 '' relay file:short file:new
+# a command that is ended because of it has no say in why
+head -c 300 guest >shorter
+tried 5 'shorter ended after 300' relay file:shorter 'exec:cat >/dev/null; exit 3'
 # a command that fails has not sent a guest, whatever came
 echo precious >kept
 tried 5 'status 3' receive 'exec:cat guest; exit 3' -o kept
