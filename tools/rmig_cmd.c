@@ -11,6 +11,7 @@
 
 #include "tools/bench_units.h"
 #include "tools/fifo.h"
+#include "tools/path.h"
 #include "tools/rmig_ram.h"
 #include "tools/standard.h"
 
@@ -191,11 +192,9 @@ bool cmd_write_json(const char *name, const struct cmd_common *common, json_t *j
 static int check_writable(const char *path, struct rmig_err *err)
 {
     char target[PATH_MAX] = "", folder[PATH_MAX];
-    const char *slash;
 
-    (void)same_file_follow(path, target); /* what is wrong with the name access(2) says */
-    slash = strrchr(target, '/');
-    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - target + 1) : 1, slash ? target : ".");
+    (void)path_follow(path, target); /* what is wrong with the name access(2) says */
+    path_folder(target, folder);
     if (access(path, W_OK) == 0 || (errno == ENOENT && access(folder, W_OK | X_OK) == 0))
         return 0;
     return rmig_err_set(err, -errno, "--json: %.180s: %s", path, strerror(errno));

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "tools/fifo.h"
-#include "tools/same_file.h"
+#include "tools/path.h"
 #include "tools/standard.h"
 
 static int path_error(const char *path, struct rmig_err *err)
@@ -19,14 +19,6 @@ static int path_error(const char *path, struct rmig_err *err)
     int code = errno;
 
     return rmig_err_set(err, -code, "%.180s: %s", path, strerror(code));
-}
-
-/* The folder that a path is in, with the slash; empty for the current one. */
-static int folder_length(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? (int)(slash - path + 1) : 0;
 }
 
 static int open_named(struct output *output, struct rmig_err *err)
@@ -40,10 +32,9 @@ static int open_named(struct output *output, struct rmig_err *err)
 
 static int open_hidden(struct output *output, struct rmig_err *err)
 {
-    int len = folder_length(output->path);
-    char folder[sizeof(output->temp)];
+    char folder[PATH_MAX];
 
-    snprintf(folder, sizeof(folder), "%.*s", len ? len : 1, len ? output->path : ".");
+    path_folder(output->path, folder);
     output->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
     if (output->fd >= 0)
         return 0;
@@ -55,11 +46,10 @@ static int open_hidden(struct output *output, struct rmig_err *err)
 /* In a folder such as /tmp only its owner and the name's may: rename(2) would say so when all has been written. */
 static int check_replace(const struct output *output, struct rmig_err *err)
 {
-    int len = folder_length(output->path);
-    char folder[sizeof(output->temp)];
+    char folder[PATH_MAX];
     struct stat here, folder_st;
 
-    snprintf(folder, sizeof(folder), "%.*s", len ? len : 1, len ? output->path : ".");
+    path_folder(output->path, folder);
     if (lstat(output->path, &here) < 0 || stat(folder, &folder_st) < 0)
         return path_error(output->path, err);
     if (!(folder_st.st_mode & S_ISVTX) || geteuid() == 0 || geteuid() == here.st_uid ||
@@ -86,7 +76,7 @@ static bool follow(const char *path, char target[PATH_MAX])
 {
     struct stat here, there;
 
-    if (lstat(path, &here) < 0 || !S_ISLNK(here.st_mode) || !same_file_follow(path, target))
+    if (lstat(path, &here) < 0 || !S_ISLNK(here.st_mode) || !path_follow(path, target))
         return false;
     if (stat(path, &here) < 0)
         return errno == ENOENT;
@@ -103,7 +93,7 @@ int output_open(struct output *output, const char *path, struct rmig_cancel *can
         return open_standard(output, err);
     if (follow(path, output->real))
         output->path = path = output->real;
-    len = folder_length(path);
+    len = (int)(path_name(path) - path);
     if (!path[len] || snprintf(output->temp, sizeof(output->temp), "%.*s.rmig.XXXXXX", len, path) >=
                           (int)sizeof(output->temp))
         return rmig_err_set(err, -EINVAL, "'%.180s' is not the name of a file", path);
@@ -156,10 +146,10 @@ static bool is_nameless(const struct output *output)
 /* Returns: a descriptor; -errno. */
 static int open_folder(const struct output *output, struct rmig_err *err)
 {
-    int len = folder_length(output->path), fd;
-    char folder[sizeof(output->temp)];
+    char folder[PATH_MAX];
+    int fd;
 
-    snprintf(folder, sizeof(folder), "%.*s", len ? len : 1, len ? output->path : ".");
+    path_folder(output->path, folder);
     fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd >= 0 ? fd : rmig_err_set(err, -errno, "--sync: %.180s: %s", folder, strerror(errno));
 }

@@ -6,45 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#define LINKS_MAX 40 /* as Linux has it */
-
-bool same_file_follow(const char *path, char target[PATH_MAX])
-{
-    char link[PATH_MAX], next[PATH_MAX];
-
-    if (snprintf(target, PATH_MAX, "%s", path) >= PATH_MAX)
-        return false;
-    for (int i = 0; i < LINKS_MAX; i++) {
-        const char *slash = strrchr(target, '/');
-        ssize_t len = readlink(target, link, sizeof(link) - 1);
-
-        if (len < 0)
-            return true;
-        link[len] = '\0';
-        if (snprintf(next, sizeof(next), "%.*s%s", slash && link[0] != '/' ? (int)(slash - target + 1) : 0, target,
-                     link) >= (int)sizeof(next))
-            return false;
-        memcpy(target, next, sizeof(next));
-    }
-    return false;
-}
+#include "tools/path.h"
 
 /* The path of a file that does not exist in a folder that does, without links. */
 static bool resolve(const char *path, char real[PATH_MAX])
 {
-    char target[PATH_MAX], resolved[PATH_MAX];
-    char *slash;
+    char target[PATH_MAX], folder[PATH_MAX], resolved[PATH_MAX];
 
-    if (!same_file_follow(path, target))
+    if (!path_follow(path, target))
         return false;
-    slash = strrchr(target, '/');
-    if (slash)
-        *slash = '\0';
-    if (!realpath(!slash ? "." : slash == target ? "/" : target, resolved))
-        return false;
-    return snprintf(real, PATH_MAX, "%s/%s", resolved, slash ? slash + 1 : target) < PATH_MAX;
+    path_folder(target, folder);
+    return realpath(folder, resolved) &&
+           snprintf(real, PATH_MAX, "%s/%s", resolved, path_name(target)) < PATH_MAX;
 }
 
 static bool are_same(const char *a, const char *b)

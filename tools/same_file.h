@@ -3,7 +3,6 @@
 #ifndef TOOLS_SAME_FILE_H
 #define TOOLS_SAME_FILE_H
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -13,12 +12,6 @@ struct named_file {
     const char *path; /* NULL or empty: not given */
     bool written;
 };
-
-/**
- * Follow links as open(2) does, to a name that need not be that of a file yet; where path is no link it is path.
- * Returns: false of names that are too long or links that lead in a circle.
- */
-bool same_file_follow(const char *path, char target[PATH_MAX]);
 
 /**
  * Look for two names of one file, at least one of which is to be written: regular files, or what does
