@@ -247,8 +247,7 @@ static bool goes_to(const char *path, const struct stat *st)
 {
     struct stat other;
 
-    return path[0] && stat(path, &other) == 0 && !S_ISCHR(st->st_mode) && other.st_dev == st->st_dev &&
-           other.st_ino == st->st_ino;
+    return path[0] && stat(path, &other) == 0 && !S_ISCHR(st->st_mode) && same_file_stat(&other, st);
 }
 
 int cmd_check_place(const struct cmd_common *common, const struct stream_place *place, bool *alone_p,

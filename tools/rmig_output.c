@@ -12,6 +12,7 @@
 
 #include "tools/fifo.h"
 #include "tools/path.h"
+#include "tools/same_file.h"
 #include "tools/standard.h"
 
 static int path_error(const char *path, struct rmig_err *err)
@@ -80,7 +81,7 @@ static bool follow(const char *path, char target[PATH_MAX])
         return false;
     if (stat(path, &here) < 0)
         return errno == ENOENT;
-    return stat(target, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+    return stat(target, &there) == 0 && same_file_stat(&here, &there);
 }
 
 int output_open(struct output *output, const char *path, struct rmig_cancel *cancel, struct rmig_err *err)

@@ -5,9 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "tools/path.h"
+
+bool same_file_stat(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
 
 /* The path of a file that does not exist in a folder that does, without links. */
 static bool resolve(const char *path, char real[PATH_MAX])
@@ -30,7 +34,7 @@ static bool are_same(const char *a, const char *b)
     if (a_is != b_is)
         return false;
     if (a_is)
-        return S_ISREG(a_stat.st_mode) && a_stat.st_dev == b_stat.st_dev && a_stat.st_ino == b_stat.st_ino;
+        return S_ISREG(a_stat.st_mode) && same_file_stat(&a_stat, &b_stat);
     return resolve(a, a_real) && resolve(b, b_real) && strcmp(a_real, b_real) == 0;
 }
 

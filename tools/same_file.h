@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 /** A file that an argument names, or none. */
 struct named_file {
@@ -12,6 +13,9 @@ struct named_file {
     const char *path; /* NULL or empty: not given */
     bool written;
 };
+
+/** Are these stat(2)'s words on one file? */
+bool same_file_stat(const struct stat *a, const struct stat *b);
 
 /**
  * Look for two names of one file, at least one of which is to be written: regular files, or what does

@@ -6,6 +6,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "tools/same_file.h"
+
 bool standard_hold(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -19,8 +21,7 @@ bool standard_is(int standard, const struct stat *st)
     const dev_t null = makedev(1, 3);
     struct stat own;
 
-    return fstat(standard, &own) == 0 && own.st_dev == st->st_dev && own.st_ino == st->st_ino &&
-           !(S_ISCHR(st->st_mode) && st->st_rdev == null);
+    return fstat(standard, &own) == 0 && same_file_stat(&own, st) && !(S_ISCHR(st->st_mode) && st->st_rdev == null);
 }
 
 bool standard_is_path(int standard, const char *path)
