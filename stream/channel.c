@@ -48,18 +48,19 @@ int rmig_channel_from_fd(int fd, const struct rmig_channel_opts *opts, struct rm
     };
     struct stat st;
     char label[RMIG_LABEL_BYTES];
-    int status = fcntl(fd, F_GETFL);
     uint32_t flags;
+    int status;
 
-    if (status < 0 || fstat(fd, &st) < 0)
-        return rmig_err_set(err, -errno, "fd:%d: %s", fd, strerror(errno));
-    if ((status & O_PATH) || (status & O_ACCMODE) == O_ACCMODE)
-        return rmig_err_set(err, -EBADF, "fd:%d: is open for neither reading nor writing", fd);
-    flags = access_flags[status & O_ACCMODE];
     if (opts && opts->label)
         snprintf(label, sizeof(label), "%s", opts->label);
     else
         snprintf(label, sizeof(label), "fd:%d", fd);
+    status = fcntl(fd, F_GETFL);
+    if (status < 0 || fstat(fd, &st) < 0)
+        return rmig_err_set(err, -errno, "%s: %s", label, strerror(errno));
+    if ((status & O_PATH) || (status & O_ACCMODE) == O_ACCMODE)
+        return rmig_err_set(err, -EBADF, "%s: is open for neither reading nor writing", label);
+    flags = access_flags[status & O_ACCMODE];
     if (S_ISSOCK(st.st_mode))
         return rmig_endpoint_socket(fd, label, opts, ch_p, err);
     if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
@@ -69,8 +70,8 @@ int rmig_channel_from_fd(int fd, const struct rmig_channel_opts *opts, struct rm
         return rmig_endpoint_file(fd, flags, label, 0, opts, ch_p, err);
     }
     if (S_ISDIR(st.st_mode))
-        return rmig_err_set(err, -EISDIR, "fd:%d: is a directory", fd);
-    return rmig_endpoint_fd(fd, st.st_mode, flags, opts, ch_p, err);
+        return rmig_err_set(err, -EISDIR, "%s: is a directory", label);
+    return rmig_endpoint_fd(fd, st.st_mode, flags, label, opts, ch_p, err);
 }
 
 int rmig_channel_wait(struct rmig_channel *ch, enum rmig_shut direction, struct rmig_err *err)

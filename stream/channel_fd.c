@@ -65,18 +65,15 @@ static const struct rmig_channel_ops fd_ops = {
     .wait = fd_wait,
 };
 
-int rmig_endpoint_fd(int fd, mode_t type, uint32_t flags, const struct rmig_channel_opts *opts,
+int rmig_endpoint_fd(int fd, mode_t type, uint32_t flags, const char *label, const struct rmig_channel_opts *opts,
                      struct rmig_channel **ch_p, struct rmig_err *err)
 {
     struct fd_channel *c = calloc(1, sizeof(*c));
     int rc;
 
     if (!c)
-        return rmig_err_set(err, -ENOMEM, "fd:%d: out of memory", fd);
-    if (opts && opts->label)
-        snprintf(c->io.label, sizeof(c->io.label), "%s", opts->label);
-    else
-        snprintf(c->io.label, sizeof(c->io.label), "fd:%d", fd);
+        return rmig_err_set(err, -ENOMEM, "%s: out of memory", label);
+    snprintf(c->io.label, sizeof(c->io.label), "%s", label);
     rc = rmig_fdio_init(&c->io, fd, type, opts, err);
     if (rc < 0) {
         free(c);

@@ -20,7 +20,7 @@ int rmig_endpoint_unix_address(const char *path, struct sockaddr_un *addr_p, str
  */
 int rmig_endpoint_socket(int fd, const char *label, const struct rmig_channel_opts *opts,
                          struct rmig_channel **ch_p, struct rmig_err *err);
-int rmig_endpoint_fd(int fd, mode_t type, uint32_t flags, const struct rmig_channel_opts *opts,
+int rmig_endpoint_fd(int fd, mode_t type, uint32_t flags, const char *label, const struct rmig_channel_opts *opts,
                      struct rmig_channel **ch_p, struct rmig_err *err);
 int rmig_endpoint_file(int fd, uint32_t flags, const char *label, uint64_t origin_bytes,
                        const struct rmig_channel_opts *opts, struct rmig_channel **ch_p,
