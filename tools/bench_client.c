@@ -3,7 +3,6 @@
 #include "tools/bench_client.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +14,9 @@
 #include "tools/bench_move.h"
 #include "tools/bench_proto.h"
 #include "tools/bench_report.h"
-#include "tools/fifo.h"
 #include "tools/bench_units.h"
 #include "tools/bench_vm.h"
+#include "tools/fifo.h"
 
 #define READY_MS 10000
 
@@ -30,7 +29,7 @@ struct client {
     uint32_t count, room;
     FILE *json;       /* NULL: none */
     off_t json_bytes; /* whole objects */
-    FILE *text; /* where people look */
+    FILE *text;       /* where people look */
     struct bench_stream stream;
     struct rmig_err why; /* what was complained of first */
 };
@@ -51,7 +50,7 @@ static enum bench_exit complain(struct client *c, enum bench_exit status, const 
 static int open_json(struct client *c, struct rmig_cancel *stop, struct rmig_err *err)
 {
     const struct bench_params *p = c->params;
-    int fd;
+    int rc;
 
     c->text = p->json_stream ? stderr : stdout;
     c->stream.to = p->json_stream ? stdout : NULL;
@@ -62,14 +61,8 @@ static int open_json(struct client *c, struct rmig_cancel *stop, struct rmig_err
         c->text = stderr; /* standard output is for the program that reads the JSON */
         return 0;
     }
-    fd = fifo_open(p->json_file, O_CREAT | O_TRUNC, stop, err);
-    if (fd < 0)
-        return rmig_err_prefix(err, "--json");
-    c->json = fdopen(fd, "w");
-    if (c->json)
-        return 0;
-    close(fd);
-    return rmig_err_set(err, -ENOMEM, "--json: out of memory");
+    rc = fifo_fopen(p->json_file, stop, &c->json, err);
+    return rc < 0 ? rmig_err_prefix(err, "--json") : 0;
 }
 
 /* Of objects that are whole, or no file rather than one that is no JSON. */

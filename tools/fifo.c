@@ -49,3 +49,18 @@ int fifo_open(const char *path, int flags, struct rmig_cancel *cancel, struct rm
                             "reader first", path, patience_s);
     return fd < 0 ? rmig_err_set(err, fd, "%.180s: %s", path, strerror(-fd)) : fd;
 }
+
+int fifo_fopen(const char *path, struct rmig_cancel *cancel, FILE **file_p, struct rmig_err *err)
+{
+    int fd = fifo_open(path, O_CREAT | O_TRUNC, cancel, err);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+
+    if (fd < 0)
+        return fd;
+    if (!file) {
+        close(fd);
+        return rmig_err_set(err, -ENOMEM, "%.180s: out of memory", path);
+    }
+    *file_p = file;
+    return 0;
+}

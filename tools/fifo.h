@@ -3,6 +3,7 @@
 #ifndef TOOLS_FIFO_H
 #define TOOLS_FIFO_H
 
+#include <stdio.h>
 #include <rmig/cancel.h>
 #include <rmig/error.h>
 
@@ -12,5 +13,10 @@
  * Returns: a descriptor that blocks; -ETIMEDOUT; -ECANCELED; -errno.
  */
 int fifo_open(const char *path, int flags, struct rmig_cancel *cancel, struct rmig_err *err);
+
+/**
+ * The same as fopen(path, "w"). Ownership: *file_p is the caller's, to be closed. Returns: 0; as fifo_open.
+ */
+int fifo_fopen(const char *path, struct rmig_cancel *cancel, FILE **file_p, struct rmig_err *err);
 
 #endif

@@ -3,7 +3,6 @@
 #include "tools/rmig_cmd.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -162,19 +161,13 @@ static int write_json(FILE *file, const char *path, const json_t *json, struct r
 static int put_json(const struct cmd_common *common, const json_t *json, struct rmig_err *err)
 {
     const char *path = common->json_file;
-    FILE *file;
-    int fd;
+    FILE *file = NULL;
+    int rc;
 
     if (!path[0])
         return write_json(stdout, "standard output", json, err);
-    fd = fifo_open(path, O_CREAT | O_TRUNC, common->link.cancel, err);
-    if (fd < 0)
-        return fd;
-    file = fdopen(fd, "w");
-    if (file)
-        return write_json(file, path, json, err);
-    close(fd);
-    return rmig_err_set(err, -ENOMEM, "%.180s: out of memory", path);
+    rc = fifo_fopen(path, common->link.cancel, &file, err);
+    return rc < 0 ? rc : write_json(file, path, json, err);
 }
 
 bool cmd_write_json(const char *name, const struct cmd_common *common, json_t *json)
