@@ -14,8 +14,6 @@
 #include "tools/rmig_store.h"
 #include "tools/standard.h"
 
-static const char name[] = "receive";
-
 struct receive {
     struct cmd_common common;
     const char *uri;
@@ -257,7 +255,7 @@ enum cmd_exit cmd_receive(int argc, char **argv, struct rmig_cancel *cancel)
     argp_err_exit_status = CMD_USAGE;
     argv[0] = (char[]){"rmig receive"};
     argp_parse(&argp, argc, argv, 0, NULL, &r);
-    report_init(&r.report, name, &r.common);
+    report_init(&r.report, "receive", &r.common);
     guest_ram_init(&r.ram);
     status = prepare(&r, &err);
     if (status == CMD_OK)
@@ -265,10 +263,7 @@ enum cmd_exit cmd_receive(int argc, char **argv, struct rmig_cancel *cancel)
     link_close(&r.link);
     store_close(&r.store);
     output_close(&r.image_output);
-    if (status != CMD_OK)
-        (void)cmd_fail(name, status, &err);
-    if (status != CMD_USAGE)
-        report_end(&r.report, status == CMD_OK ? &r.ram : NULL, &err);
+    report_end(&r.report, status, &r.ram, &err);
     guest_ram_release(&r.ram);
     return status;
 }

@@ -16,8 +16,6 @@
 #include "tools/rmig_ram.h"
 #include "tools/rmig_report.h"
 
-static const char name[] = "relay";
-
 /*
  * How far a source may be ahead, so that what is left for the last pass, the guest stopped, stays
  * small. One that sends its pages in the stream goes on while we send, until a pass takes this long.
@@ -475,7 +473,7 @@ enum cmd_exit cmd_relay(int argc, char **argv, struct rmig_cancel *cancel)
     pin_all = r.out_opts.pin_all;
     r.out_opts = r.common.link;
     r.out_opts.pin_all = pin_all;
-    report_init(&r.report, name, &r.common);
+    report_init(&r.report, "relay", &r.common);
     guest_ram_init(&r.ram);
     init_lock(&r);
     status = prepare(&r, &err);
@@ -484,10 +482,7 @@ enum cmd_exit cmd_relay(int argc, char **argv, struct rmig_cancel *cancel)
     rmig_save_free(r.save);
     link_close(&r.out);
     link_close(&r.in);
-    if (status != CMD_OK)
-        (void)cmd_fail(name, status, &err);
-    if (status != CMD_USAGE)
-        report_end(&r.report, status == CMD_OK ? &r.ram : NULL, &err);
+    report_end(&r.report, status, &r.ram, &err);
     changes_release(&r.changes);
     guest_ram_release(&r.ram);
     pthread_cond_destroy(&r.changed);

@@ -136,13 +136,16 @@ void report_over(struct report *report)
     clear_line(report);
 }
 
-void report_end(struct report *report, const struct guest_ram *ram, const struct rmig_err *err)
+void report_end(struct report *report, enum cmd_exit status, const struct guest_ram *ram, const struct rmig_err *err)
 {
     uint64_t over_ns = report->over_ns ? report->over_ns : bench_now_ns();
     uint64_t total_ns = report->began_ns ? over_ns - report->began_ns : 0;
 
-    if (report->common->json)
-        (void)cmd_write_json(report->command, report->common, object(report, ram, err, total_ns));
-    if (ram && !(report->common->json && !report->common->json_file[0]))
+    if (status != CMD_OK)
+        (void)cmd_fail(report->command, status, err);
+    if (status != CMD_USAGE && report->common->json)
+        (void)cmd_write_json(report->command, report->common,
+                             object(report, status == CMD_OK ? ram : NULL, err, total_ns));
+    if (status == CMD_OK && !(report->common->json && !report->common->json_file[0]))
         summary(report, ram, total_ns);
 }

@@ -44,9 +44,9 @@ void report_progress(void *opaque, const struct rmig_ram_stats *stats);
 void report_over(struct report *report);
 
 /**
- * The last line and the JSON object. Whoever reads it may take any time: first let the peers go. ram: of a move that
- * succeeded; else NULL, and err says why.
+ * What the command ends with: the last line, or an error, and the JSON object, of which bad usage has none. Whoever
+ * reads it may take any time: first let the peers go. ram: of a move that succeeded; err: why another did not.
  */
-void report_end(struct report *report, const struct guest_ram *ram, const struct rmig_err *err);
+void report_end(struct report *report, enum cmd_exit status, const struct guest_ram *ram, const struct rmig_err *err);
 
 #endif

@@ -10,8 +10,6 @@
 #include "tools/rmig_report.h"
 #include "tools/rmig_store.h"
 
-static const char name[] = "send";
-
 struct send {
     struct cmd_common common;
     const char *file;
@@ -176,16 +174,13 @@ enum cmd_exit cmd_send(int argc, char **argv, struct rmig_cancel *cancel)
     argp_err_exit_status = CMD_USAGE;
     argv[0] = (char[]){"rmig send"};
     argp_parse(&argp, argc, argv, 0, NULL, &s);
-    report_init(&s.report, name, &s.common);
+    report_init(&s.report, "send", &s.common);
     guest_ram_init(&s.ram);
     status = prepare(&s, &err);
     if (status == CMD_OK)
         status = move(&s, &err);
     link_close(&s.link);
-    if (status != CMD_OK)
-        (void)cmd_fail(name, status, &err);
-    if (status != CMD_USAGE)
-        report_end(&s.report, status == CMD_OK ? &s.ram : NULL, &err);
+    report_end(&s.report, status, &s.ram, &err);
     guest_ram_release(&s.ram);
     return status;
 }
