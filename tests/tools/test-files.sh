@@ -261,35 +261,31 @@ if [ -z "$root" ] || $root true 2>/dev/null; then
     done
 fi
 
-# a stream and its RAM image come together
-echo precious >image2
+# a stream and its RAM image come together: a folder appears where the guest was to be
 # by a descriptor of its own: a shell gives what runs in the background an empty standard input
-(while [ ! -e ready2 ]; do sleep 0.05; done; cat guest) | {
-    exec 4<&0
-    "$abs_top_builddir/run" rmig receive fd:4 -o later2 --ram-image=image2 >out 2>said &
-    receiver=$!
-    until grep -q 'waiting at' said; do sleep 0.05; done
-    mkdir later2 && touch later2/kept ready2
-    wait "$receiver" && fault "a folder was replaced by a guest"
-    grep -q 'later2: Is a directory' said || fault "a folder where a guest should be: $(cat said)"
-    grep -qx precious image2 || fault "a guest that was not stored has taken an older RAM image along"
+folder_meanwhile() # NAME IMAGE
+{
+    (while [ ! -e "$1/ready" ]; do sleep 0.05; done; cat guest) | {
+        exec 4<&0
+        "$abs_top_builddir/run" rmig receive fd:4 -o "$1" --ram-image="$2" >out 2>said &
+        receiver=$!
+        until grep -q 'waiting at' said; do sleep 0.05; done
+        mkdir "$1" && touch "$1/ready"
+        wait "$receiver" && fault "a folder was replaced by a guest"
+        [ -e "$1/ready" ] || fault "what was in a folder where a guest should be is gone"
+        grep -q "$1: Is a directory" said || fault "a folder where a guest should be: $(cat said)"
+        exit "$faults"
+    } || faults=1
     find . -name '.*.??????' | grep . && fault "a temporary file is left"
-    exit "$faults"
-} || faults=1
+}
+folder_meanwhile later image
+[ ! -e image ] || fault "the RAM image of a guest that was not stored is left"
+echo precious >image2
+folder_meanwhile later2 image2
+grep -qx precious image2 || fault "a guest that was not stored has taken an older RAM image along"
 tried 0 '' receive file:guest -o new --ram-image=image2
 grep -qx precious image2 && fault "an older RAM image was not replaced"
 find . -name '.*.??????' | grep . && fault "a temporary file is left"
-mkdir taken
-(while [ ! -e ready ]; do sleep 0.05; done; cat guest) | {
-    exec 4<&0
-    "$abs_top_builddir/run" rmig receive fd:4 -o later --ram-image=image >out 2>said &
-    receiver=$!
-    until grep -q 'waiting at' said; do sleep 0.05; done
-    mkdir later && touch later/kept ready
-    wait "$receiver" && fault "a folder was replaced by a guest"
-    [ ! -e image ] || fault "the RAM image of a guest that was not stored is left"
-    exit "$faults"
-} || faults=1
 
 # a relay says of every page what it is: the destination's memory may be of any content
 tried 0 '' relay file:guest file:relayed
