@@ -222,6 +222,11 @@ int cmd_check_rdma(const struct link_opts *opts, const char *const *uris, struct
     return rmig_err_set(err, -EINVAL, "--%s is for RDMA: say rdma:HOST:PORT", option);
 }
 
+const char *cmd_path(const char *arg)
+{
+    return strcmp(arg, "-") != 0 ? arg : NULL;
+}
+
 const char *cmd_uri_file(const char *text, struct rmig_uri *uri_p)
 {
     return rmig_uri_parse(text, uri_p, NULL) == 0 && uri_p->kind == RMIG_URI_FILE ? uri_p->path : NULL;

@@ -62,6 +62,9 @@ int cmd_check_rdma(const struct link_opts *opts, const char *const *uris, struct
 int cmd_check_files(const struct cmd_common *common, const struct named_file *files, size_t nfiles,
                     struct rmig_err *err);
 
+/** The path that an argument is; NULL of "-", which is a standard stream and names no file. */
+const char *cmd_path(const char *arg);
+
 /** Where a stream is written to. */
 struct stream_place {
     const char *by;   /* the argument that says so */

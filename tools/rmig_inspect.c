@@ -95,7 +95,7 @@ enum cmd_exit cmd_inspect(int argc, char **argv, struct rmig_cancel *cancel)
     argp_err_exit_status = CMD_USAGE;
     argv[0] = (char[]){"rmig inspect"};
     argp_parse(&argp, argc, argv, 0, NULL, &inspect);
-    file.path = strcmp(inspect.file, "-") != 0 ? inspect.file : NULL;
+    file.path = cmd_path(inspect.file);
     if (cmd_check_files(&inspect.common, &file, 1, &err) < 0)
         return cmd_fail(name, CMD_USAGE, &err);
     if (store_open_channel(inspect.file, cancel, &ch, &err) < 0)

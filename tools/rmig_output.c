@@ -163,11 +163,15 @@ static int sync_folder(const struct output *output, int fd, struct rmig_err *err
 
 int output_can_sync(const struct output *output, struct rmig_err *err)
 {
-    int fd = output->in_place ? 0 : open_folder(output, err);
+    int fd;
 
-    if (fd > 0)
-        close(fd);
-    return fd < 0 ? fd : 0;
+    if (output->in_place)
+        return 0;
+    fd = open_folder(output, err);
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
 }
 
 int output_sync(const struct output *output, struct rmig_err *err)

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -211,7 +210,7 @@ static int check_image(const char *path, struct rmig_err *err)
 
 static enum cmd_exit prepare(struct receive *r, struct rmig_err *err)
 {
-    const char *path = strcmp(r->file, "-") != 0 ? r->file : NULL;
+    const char *path = cmd_path(r->file);
     const struct stream_place place = {"--output", path, STDOUT_FILENO};
     struct rmig_uri uri;
     const struct named_file files[] = {{"URI", cmd_uri_file(r->uri, &uri), false},

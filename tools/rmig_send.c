@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "tools/rmig_ram.h"
 #include "tools/rmig_report.h"
@@ -140,7 +139,7 @@ static enum cmd_exit prepare(struct send *s, struct rmig_err *err)
     struct rmig_in *stored;
     struct rmig_uri uri;
     const struct stream_place place = cmd_uri_place(s->uri, &uri);
-    const struct named_file files[] = {{"FILE", strcmp(s->file, "-") != 0 ? s->file : NULL, false},
+    const struct named_file files[] = {{"FILE", cmd_path(s->file), false},
                                        {"URI", place.path, true}};
     int rc = cmd_check_files(&s->common, files, 2, err);
 
